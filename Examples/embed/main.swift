@@ -1,0 +1,9 @@
+import PodCore
+import PodPtrace
+
+try await withPod(backend: .ptrace) { pod in
+  let shell = try await pod.run(
+    .name("sh"), arguments: ["-c", "echo process $$, parent $PPID"],
+    output: .string(limit: 1024))
+  print(shell.terminationStatus, shell.standardOutput)
+}

@@ -1,0 +1,66 @@
+internal import PodCore
+internal import Synchronization
+
+/// What podrun says about the pod while it runs, on standard error.
+final class Report: Sendable {
+  private struct State {
+    var failure: String?
+    var follower: Task<Void, Never>?
+  }
+  private let state = Mutex(State())
+  private let verbose: Bool
+  private let trace: Bool
+
+  init(verbose: Bool, trace: Bool) { (self.verbose, self.trace) = (verbose, trace) }
+
+  /// Begins to follow a pod's events, to its end.
+  func follow(_ pod: Pod, capacity: Int) {
+    if verbose { describe(pod) }
+    let events = pod.events(bufferingNewest: capacity)
+    let task = Task {
+      for await event in events { take(event) }
+      if events.dropped > 0, verbose || trace {
+        Host.complain("\(events.dropped) events were lost: standard error was slower")
+      }
+    }
+    state.withLock { $0.follower = task }
+  }
+
+  /// Why the pod failed, after all events were printed; nil when it didn't.
+  func failure() async -> String? {
+    await state.withLock { $0.follower }?.value
+    return state.withLock { $0.failure }
+  }
+
+  private func describe(_ pod: Pod) {
+    Host.complain("\(pod.identifier) has started")
+    for subsystem in Containment.Subsystem.allCases {
+      let part = pod.containment.parts[subsystem]
+      let how = part.map { "\($0.strength.rawValue): \($0.mechanism)" } ?? "none: the host's"
+      Host.complain("containment of \(subsystem.rawValue): \(how)")
+    }
+  }
+
+  private func take(_ event: PodEvent) {
+    switch event {
+    case .call(let call):
+      if trace { Host.say("\(call)") }
+    case .failed(let reason):
+      state.withLock { $0.failure = $0.failure ?? reason }
+    case .degraded(let what):
+      if verbose { Host.complain("degraded: \(what)") }
+    case .started(let name, let physical, let parent):
+      if verbose { Host.complain("process \(name) (\(physical)) started by \(parent)") }
+    case .executed(let name):
+      if verbose { Host.complain("process \(name) executes another program") }
+    case .ended(let name, let status):
+      if verbose { Host.complain("process \(name) ended: \(status)") }
+    case .credentialsChanged(let name):
+      if verbose { Host.complain("process \(name) changed its credentials") }
+    case .refused(let call, let number, let name, let error):
+      if verbose {
+        Host.complain("process \(name): \(call?.name ?? "call \(number)") was refused: \(error)")
+      }
+    }
+  }
+}

@@ -1,0 +1,136 @@
+internal import ArgumentParser
+internal import PodCore
+internal import SystemPackage
+
+/// `podrun [options] [--] PROGRAM [ARG…]`.
+struct RunCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "podrun",
+    abstract: "Run a program in a pod: a private world of process names.",
+    usage: """
+      podrun [<options>] [--] <program> [<argument> ...]
+      podrun syscalls [--json]
+      """,
+    discussion: """
+      Options end at the program; what follows is the program's own. `podrun syscalls` prints what \
+      a pod does with each system call; a program of that name is reached with `podrun -- syscalls` \
+      or by its path.
+
+      The exit status is the program's own: 128+n when signal n killed it, 125 when podrun itself \
+      failed, 126 when the program can't be executed, 127 when it isn't found, 64 for wrong usage.
+
+      On a terminal (standard input and output both are) the pod has a terminal of its own, which \
+      podrun relays: job control, Ctrl-C and Ctrl-Z happen inside. Otherwise the program gets \
+      podrun's standard streams as they are, and signals sent to podrun are passed on.
+      """,
+    version: Podrun.version)
+
+  /// The backends by name.
+  enum BackendName: String, ExpressibleByArgument, CaseIterable {
+    case ptrace
+  }
+
+  @Option(help: "How system calls are interposed on.")
+  var backend = BackendName.ptrace
+
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp(
+      "Set a variable, or take it from podrun's environment. Repeatable.",
+      valueName: "KEY[=VALUE]"))
+  var env: [String] = []
+
+  @Flag(help: "Start with an empty environment; --env adds to it.")
+  var clearEnv = false
+
+  @Option(help: ArgumentHelp("Start the program in this directory.", valueName: "dir"))
+  var cwd: String?
+
+  @Option(help: ArgumentHelp("Run the program as this user.", valueName: "uid[:gid]"))
+  var user: UserOption?
+
+  @Flag(
+    inversion: .prefixedNo,
+    help: "A terminal of the pod's own. (default: when standard input and output are terminals)")
+  var tty: Bool?
+
+  @Option(
+    help: ArgumentHelp(
+      "Fail unless this is contained: processes, ipc, files, network, terminals. Repeatable.",
+      valueName: "subsystem"),
+    transform: Self.subsystem)
+  var require: [Containment.Subsystem] = []
+
+  @Option(help: ArgumentHelp("Not there yet: a host name of the pod's own.", valueName: "name"))
+  var hostname: String?
+
+  @Option(help: ArgumentHelp("Not there yet: a root directory of the pod's own.", valueName: "dir"))
+  var root: String?
+
+  @Option(help: ArgumentHelp("Not there yet: ports of the pod's own.", valueName: "mode"))
+  var network: String?
+
+  @Flag(name: .shortAndLong, help: "Say on standard error what happens to the pod.")
+  var verbose = false
+
+  @Flag(help: "Print each virtualised call with virtual and physical names on standard error.")
+  var trace = false
+
+  @Argument(
+    parsing: .captureForPassthrough,
+    help: ArgumentHelp("The program and its arguments.", valueName: "program"))
+  var arguments: [String] = []
+
+  /// The program and its arguments, without the `--` before.
+  var program: ArraySlice<String> {
+    arguments.first == "--" ? arguments.dropFirst() : arguments[...]
+  }
+
+  private static func subsystem(_ word: String) throws -> Containment.Subsystem {
+    guard let subsystem = Containment.Subsystem(rawValue: word) else {
+      throw ValidationError("'\(word)' is no subsystem.")
+    }
+    return subsystem
+  }
+
+  func validate() throws {
+    for (name, value, what) in [
+      ("--hostname", hostname, "host names"), ("--root", root, "file systems"),
+      ("--network", network, "networks"),
+    ] where value != nil {
+      throw ValidationError("\(name) doesn't work yet: pods have no \(what) of their own.")
+    }
+    for entry in env where entry.isEmpty || entry.hasPrefix("=") {
+      throw ValidationError("--env takes KEY=VALUE or KEY, not '\(entry)'.")
+    }
+    if let first = arguments.first, first.hasPrefix("-"), first != "--" {
+      switch first {
+      case "--help", "-h": throw CleanExit.helpRequest(self)
+      case "--version": throw CleanExit.message(Podrun.version)
+      default: throw ValidationError("Unknown option '\(first)'.")
+      }
+    }
+    if program.isEmpty { throw ValidationError("No program to run.") }
+    if tty == true, !Host.isTerminal(.standardInput) {
+      throw ValidationError("--tty needs a terminal as standard input.")
+    }
+  }
+}
+
+/// A user and perhaps a group, by number.
+struct UserOption: ExpressibleByArgument {
+  let user: UInt32
+  let group: UInt32?
+
+  init?(argument: String) {
+    let parts = argument.split(separator: ":", omittingEmptySubsequences: false)
+    guard parts.count <= 2, let user = parts.first.flatMap({ UInt32($0) }) else { return nil }
+    self.user = user
+    guard parts.count == 2 else {
+      group = nil
+      return
+    }
+    guard let group = UInt32(parts[1]) else { return nil }
+    self.group = group
+  }
+}

@@ -1,0 +1,85 @@
+# `make run` and `make test` are the README's two commands. Both install what is missing and say so.
+
+SWIFT  ?= swift
+PREFIX ?= /usr/local
+
+# What `make run` runs in a pod; `make run CMD="bash"` gives a shell.
+CMD = bash -c 'sleep 0.1 & echo "this shell is process $$, its parent $PPID, its child $!"; wait'
+
+# Commands and files that have to be there, each with its Debian package. libseccomp is the seccomp backend's.
+RUN_TOOLS  := git:git bash:bash /usr/include/seccomp.h:libseccomp-dev
+TEST_TOOLS := $(RUN_TOOLS) gcc:gcc musl-gcc:musl-tools make:make python3:python3 \
+  busybox:busybox-static setpriv:util-linux pgrep:procps
+
+.PHONY: run test tools lint docs install page page-check
+
+# Build podrun and run a program in a pod.
+run:
+	@$(call install-missing,$(RUN_TOOLS))
+	$(SWIFT) build --product podrun
+	@echo
+	@.build/debug/podrun -- $(value CMD)
+
+# Run all tests.
+test: tools
+	$(SWIFT) test
+
+# Install what the tests use.
+tools:
+	@$(call install-missing,$(TEST_TOOLS))
+
+# Format, imports and samples.
+lint:
+	git ls-files -z "*.swift" | xargs -0 $(SWIFT) format lint --strict
+	.ci/check-imports
+	.ci/check-samples
+
+# The documentation of PodCore as a web site, in .build/docs.
+docs:
+	SWIFT_PODS_DOCS=1 $(SWIFT) package --allow-writing-to-directory .build/docs \
+	  generate-documentation --target PodCore --output-path .build/docs
+
+# podrun in $(PREFIX)/bin, with Swift's libraries inside.
+install:
+	$(SWIFT) build --configuration release --product podrun --static-swift-stdlib
+	install -D -m 755 .build/release/podrun $(DESTDIR)$(PREFIX)/bin/podrun
+
+# A shell command: installs the packages of those `command:package` pairs whose command is missing, where that is
+# possible; else says which they are.
+define install-missing
+  set -e; missing=; \
+  command -v $(SWIFT) >/dev/null 2>&1 || { \
+    echo "Swift is missing: install 6.3 or newer, https://www.swift.org/install/linux" >&2; exit 1; }; \
+  for pair in $(1); do \
+    command -v $${pair%%:*} >/dev/null 2>&1 || [ -e $${pair%%:*} ] || missing="$$missing $${pair#*:}"; \
+  done; \
+  if [ -n "$$missing" ]; then \
+    sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+    if command -v apt-get >/dev/null 2>&1 && { [ -z "$$sudo" ] || command -v sudo >/dev/null 2>&1; }; then \
+      echo "installing:$$missing"; \
+      $$sudo apt-get update -qq; \
+      $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+    else \
+      echo "missing, as Debian's packages are called:$$missing" >&2; exit 1; \
+    fi; \
+  fi
+endef
+
+# What is generated from sources that SwiftPM can't build: code for pod processes has to be free of
+# libc and of compiler flags in the package (DESIGN: "code without a compiler flag").
+
+INIT       := Sources/CPodVDSO/init
+IMAGE      := Sources/CPodVDSO/init_image.c
+INIT_FLAGS := -std=gnu11 -Os -Wall -Wextra -Werror -nostdlib -static -ffreestanding -fno-builtin \
+  -fno-stack-protector -fno-pic -no-pie -fcf-protection=none -fno-asynchronous-unwind-tables \
+  -fno-ident -fno-tree-loop-distribute-patterns -mgeneral-regs-only -mno-red-zone \
+  -Wl,--build-id=none -Wl,-z,norelro -Wl,-z,noseparate-code -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 -Wl,-s
+
+# The committed bytes of the pod's init.
+page:
+	@$(INIT)/generate $(IMAGE) $(INIT_FLAGS)
+
+# Fails when the committed bytes are not those that the sources give.
+page-check:
+	@generated=$$(mktemp) && $(INIT)/generate $$generated $(INIT_FLAGS) && \
+	  cmp $$generated $(IMAGE); result=$$?; rm -f $$generated; exit $$result

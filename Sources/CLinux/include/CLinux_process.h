@@ -1,0 +1,90 @@
+#ifndef CLINUX_PROCESS_H
+#define CLINUX_PROCESS_H
+
+#include "CLinux_result.h"
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+// Macros with casts, which Swift does not import.
+enum {
+  CLinux_WAIT_ALL = 0x40000000,       // __WALL
+  CLinux_WAIT_NO_THREAD = 0x20000000, // __WNOTHREAD
+};
+
+// wait4 with any option bits: glibc's declaration differs between versions in the status argument.
+static inline int CLinux_wait4(pid_t pid, int *status, int options, struct rusage *usage) {
+  return (int)CLinux_result(syscall(SYS_wait4, (long)pid, status, (long)options, usage));
+}
+// waitid with a pidfd: P_PIDFD is newer than many libcs, and the raw call also gives rusage.
+static inline int CLinux_waitid(int type, int id, siginfo_t *info, int options,
+                                struct rusage *usage) {
+  return (int)CLinux_result(syscall(SYS_waitid, (long)type, (long)id, info, (long)options, usage));
+}
+// P_PIDFD: an enumerator that older libcs lack.
+enum { CLinux_P_PIDFD = 3 };
+
+// The WIF… macros are function-like, which Swift does not import.
+static inline int CLinux_WEXITSTATUS(int status) { return WEXITSTATUS(status); }
+static inline int CLinux_WIFSIGNALED(int status) { return WIFSIGNALED(status); }
+static inline int CLinux_WTERMSIG(int status) { return WTERMSIG(status); }
+static inline int CLinux_WIFSTOPPED(int status) { return WIFSTOPPED(status); }
+static inline int CLinux_WSTOPSIG(int status) { return WSTOPSIG(status); }
+
+// pidfd_open: no wrapper before glibc 2.36.
+static inline int CLinux_pidfd_open(pid_t pid, unsigned int flags) {
+  return (int)CLinux_result(syscall(SYS_pidfd_open, (long)pid, flags));
+}
+// pidfd_getfd: no wrapper before glibc 2.36.
+static inline int CLinux_pidfd_getfd(int pidfd, int fd, unsigned int flags) {
+  return (int)CLinux_result(syscall(SYS_pidfd_getfd, pidfd, fd, flags));
+}
+// pidfd_send_signal: no wrapper before glibc 2.36.
+static inline int CLinux_pidfd_send_signal(int pidfd, int signal, siginfo_t *info,
+                                           unsigned int flags) {
+  return (int)CLinux_result(syscall(SYS_pidfd_send_signal, pidfd, signal, info, flags));
+}
+
+// syscall: variadic. For calls that the supervisor makes in a program's stead.
+static inline long CLinux_syscall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
+                                  uint64_t e, uint64_t f) {
+  return CLinux_result(syscall(number, a, b, c, d, e, f));
+}
+
+// prctl: variadic.
+static inline int CLinux_prctl(int option, unsigned long a, unsigned long b, unsigned long c,
+                               unsigned long d) {
+  return (int)CLinux_result(prctl(option, a, b, c, d));
+}
+
+// sched_getaffinity: cpu_set_t is opaque to Swift; the raw call takes words and returns the number of
+// bytes the kernel wrote.
+static inline int CLinux_sched_getaffinity(pid_t tid, uint64_t *words, size_t count) {
+  return (int)CLinux_result(syscall(SYS_sched_getaffinity, (long)tid, count * 8, words));
+}
+// sched_setaffinity: cpu_set_t is opaque to Swift.
+static inline int CLinux_sched_setaffinity(pid_t tid, const uint64_t *words, size_t count) {
+  return (int)CLinux_result(syscall(SYS_sched_setaffinity, (long)tid, count * 8, words));
+}
+
+// ioctl is variadic, and _IOR numbers are macros with sizeof, which Swift does not import.
+static inline int CLinux_ioctl(int fd, unsigned long request, void *argument) {
+  return (int)CLinux_result(ioctl(fd, request, argument));
+}
+// ioctl with an integer argument: variadic.
+static inline int CLinux_ioctl_value(int fd, unsigned long request, unsigned long argument) {
+  return (int)CLinux_result(ioctl(fd, request, argument));
+}
+// TIOCGPTN, TIOCSPTLCK: macros with sizeof. TIOCGPTPEER: a macro with nested _IO.
+static const unsigned long CLinux_TIOCGPTN = 0x80045430;
+static const unsigned long CLinux_TIOCSPTLCK = 0x40045431;
+static const unsigned long CLinux_TIOCGPTPEER = 0x5441;
+
+#endif

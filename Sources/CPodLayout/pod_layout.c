@@ -1,0 +1,2 @@
+#include "pod_layout.h"
+#include "pod_region.h"

@@ -1,0 +1,14 @@
+#ifndef CPODVDSO_H
+#define CPODVDSO_H
+
+#include "pod_launch.h"
+
+// The pod's process 1 as an ELF file: a static x86-64 program without a libc. `make page` generates
+// it from Sources/CPodVDSO/init.
+extern const unsigned char CPodVDSO_init_image[];
+extern const unsigned long CPodVDSO_init_image_size;
+
+// Swift does not import an array without a size.
+static inline const unsigned char *CPodVDSO_init_image_bytes(void) { return CPodVDSO_init_image; }
+
+#endif

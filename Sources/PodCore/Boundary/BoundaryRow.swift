@@ -1,0 +1,199 @@
+public import SystemPackage
+
+/// Which calls of one number a row is for: calls that multiplex are keyed by constant arguments.
+public struct Variant: Sendable, Hashable {
+  /// An argument that must have a value under a mask.
+  public struct Condition: Sendable, Hashable {
+    /// The argument's index, 0…5.
+    public let argument: Int
+    /// The bits that are compared.
+    public let mask: UInt64
+    /// What they must be.
+    public let value: UInt64
+  }
+
+  /// All of them must hold; empty for the default row.
+  public let conditions: [Condition]
+  /// The constant's name for the printed table: "PR_SET_DUMPABLE".
+  public let label: String
+
+  /// Every call that no other row of the same number is for.
+  public static let otherwise = Variant(conditions: [], label: "")
+
+  /// The argument's low 32 bits are a constant.
+  public static func argument(_ index: Int, is value: UInt32, _ label: String) -> Variant {
+    Variant(
+      conditions: [Condition(argument: index, mask: 0xFFFF_FFFF, value: UInt64(value))],
+      label: label)
+  }
+
+  /// Some bits of the argument have a value.
+  public static func argument(
+    _ index: Int, masked mask: UInt64, is value: UInt64, _ label: String
+  ) -> Variant {
+    Variant(conditions: [Condition(argument: index, mask: mask, value: value)], label: label)
+  }
+
+  /// This and another condition.
+  public func and(_ other: Variant) -> Variant {
+    Variant(
+      conditions: conditions + other.conditions,
+      label: other.label.isEmpty ? label : label + ", " + other.label)
+  }
+
+  func matches(_ arguments: CallArguments) -> Bool {
+    conditions.allSatisfy { arguments[$0.argument] & $0.mask == $0.value }
+  }
+}
+
+/// How a call reaches the kernel (DESIGN.md §4.2).
+public enum Performance: String, Sendable {
+  /// It names others and lies in registers: a supervisor may perform it, or the caller while the target is held.
+  case byValue
+  /// It reads or writes the program's memory: performed by the supervisor on a copy, or on private scratch memory.
+  case onCopy
+  /// Only the caller's own context can perform it, and it returns at once.
+  case inCaller
+  /// Only the caller's own context can perform it, and it may block: no supervisor waits for it.
+  case inCallerBlocking
+}
+
+/// One row of the boundary table: what happens to one call, or one variant of it, where names cross.
+///
+/// Rows are values without closures, so that the mock kernel, the tracer, the filter generator and the code inside the
+/// process read the same ones.
+public struct BoundaryRow: Sendable {
+  /// What is done with a call.
+  public enum Verb: Sendable {
+    /// The answer is constant per task and comes from the pod's tables; the kernel isn't asked.
+    case answered
+    /// Translating the names in the places suffices.
+    case translated
+    /// The call's meaning changes: its wrapper has a preamble and an epilogue.
+    case wrapped(any Wrapper)
+    /// Refused by design with an errno.
+    case refused(Errno, because: String)
+    /// Passed through for now, and what it shows of the host.
+    case native(until: String, leaks: String)
+    /// Not done yet: a defined errno, but for the self value of its `in` places.
+    case open(Errno, until: String)
+
+    /// The verb's word.
+    public var word: String {
+      switch self {
+      case .answered: "answered"
+      case .translated: "translated"
+      case .wrapped: "wrapped"
+      case .refused: "refused"
+      case .native: "native"
+      case .open: "open"
+      }
+    }
+  }
+
+  /// The call.
+  public let call: Syscall
+  /// Which of its variants.
+  public let variant: Variant
+  /// What is done.
+  public let verb: Verb
+  /// Names that go in.
+  public let inputs: [Place]
+  /// Names that come out.
+  public let outputs: [Place]
+  /// How it is performed.
+  public let performed: Performance
+
+  /// The answer is constant per task.
+  public static func answered(_ call: Syscall, out: Place) -> BoundaryRow {
+    BoundaryRow(
+      call: call, variant: .otherwise, verb: .answered, inputs: [], outputs: [out],
+      performed: .byValue)
+  }
+
+  /// Translating data suffices.
+  public static func translated(
+    _ call: Syscall, when variant: Variant = .otherwise, in inputs: [Place] = [],
+    out outputs: [Place] = [], performed: Performance = .byValue
+  ) -> BoundaryRow {
+    BoundaryRow(
+      call: call, variant: variant, verb: .translated, inputs: inputs, outputs: outputs,
+      performed: performed)
+  }
+
+  /// The meaning changes.
+  public static func wrapped(
+    _ call: Syscall, when variant: Variant = .otherwise, in inputs: [Place] = [],
+    out outputs: [Place] = [], by wrapper: any Wrapper, performed: Performance = .byValue
+  ) -> BoundaryRow {
+    BoundaryRow(
+      call: call, variant: variant, verb: .wrapped(wrapper), inputs: inputs, outputs: outputs,
+      performed: performed)
+  }
+
+  /// Refused by design.
+  public static func refused(
+    _ call: Syscall, when variant: Variant = .otherwise, _ errno: Errno, because reason: String
+  ) -> BoundaryRow {
+    BoundaryRow(
+      call: call, variant: variant, verb: .refused(errno, because: reason), inputs: [],
+      outputs: [], performed: .byValue)
+  }
+
+  /// Passed through for now.
+  public static func native(
+    _ call: Syscall, when variant: Variant = .otherwise, until: String, leaks: String
+  ) -> BoundaryRow {
+    BoundaryRow(
+      call: call, variant: variant, verb: .native(until: until, leaks: leaks), inputs: [],
+      outputs: [], performed: .inCaller)
+  }
+
+  /// Not done yet. A call whose `self` places all have their self value (0, or the caller's own name) is passed on.
+  public static func open(
+    _ call: Syscall, when variant: Variant = .otherwise, _ errno: Errno, until: String,
+    exceptSelf selfPlaces: [Place] = []
+  ) -> BoundaryRow {
+    BoundaryRow(
+      call: call, variant: variant, verb: .open(errno, until: until), inputs: selfPlaces,
+      outputs: [], performed: .inCaller)
+  }
+
+  /// Whether a backend has to interpose on the call: `native` rows and nameless calls go straight to the kernel.
+  public var isInterposed: Bool {
+    if case .native = verb { return false }
+    return true
+  }
+
+  /// The indices of the arguments that are names.
+  public var namedArguments: [Int] {
+    inputs.compactMap { place in
+      if case .argument(let index, _) = place { index } else { nil }
+    }
+  }
+
+  /// Under which conditions, beside the variant's own, a call of this row goes to the kernel as the program made it: all
+  /// the names in it have the value 0, which means the caller itself. nil when every call has to be looked at.
+  public var untouched: [Variant.Condition]? {
+    guard outputs.isEmpty, !inputs.isEmpty else { return nil }
+    switch verb {
+    case .translated, .open: break
+    default: return nil
+    }
+    var conditions: [Variant.Condition] = []
+    for place in inputs {
+      guard case .argument(let index, let shape) = place, shape.zero != .none else { return nil }
+      conditions.append(Variant.Condition(argument: index, mask: 0xFFFF_FFFF, value: 0))
+    }
+    return conditions
+  }
+
+  /// The errno that a filter can answer with by itself, when nothing about the call has to be looked at.
+  public var staticErrno: Errno? {
+    switch verb {
+    case .refused(let errno, _): errno
+    case .open(let errno, _): inputs.isEmpty ? errno : nil
+    default: nil
+    }
+  }
+}

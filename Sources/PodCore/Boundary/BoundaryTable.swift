@@ -1,0 +1,63 @@
+internal import SystemPackage
+
+/// The one list of what happens where names cross the system-call boundary.
+///
+/// It is made of the rows of each resource's file; every call number of the kernel is in ``NamelessCalls`` or has rows
+/// here, and a call keyed by a constant ends in a default row or is in ``NamelessCalls/defaults``. The mock kernel, the tracer and the filter generator read
+/// it; `podrun syscalls` prints it.
+///
+/// Source: DESIGN.md §4.1; COVERAGE.md.
+public struct BoundaryTable: Sendable {
+  /// All rows, in the order of the resources.
+  public let rows: [BoundaryRow]
+  private let rowsByNumber: [[BoundaryRow]]
+
+  /// The table of this version. One line a file of `Resources/`.
+  public static let standard = BoundaryTable(
+    rows: [
+      ProcessID.boundary,
+      ThreadID.boundary,
+      ProcessGroup.boundary,
+      SessionID.boundary,
+      ProcessHandle.boundary,
+      Signals.boundary,
+      Scheduling.boundary,
+      CPUClock.boundary,
+      FutexOwner.boundary,
+      FileOwner.boundary,
+      Credentials.boundary,
+      Capability.boundary,
+      UserID.boundary,
+      Tracing.boundary,
+      PathName.boundary,
+      Mounts.boundary,
+      Terminal.boundary,
+      SocketAddress.boundary,
+      SharedMemory.boundary,
+      SemaphoreSet.boundary,
+      MessageQueue.boundary,
+      PosixQueue.boundary,
+      Keyring.boundary,
+      HostName.boundary,
+      Machine.boundary,
+    ].flatMap(\.self))
+
+  /// Makes a table of rows.
+  public init(rows: [BoundaryRow]) {
+    self.rows = rows
+    var byNumber = [[BoundaryRow]](repeating: [], count: Int(Syscall.highestNumber) + 1)
+    for row in rows { byNumber[Int(row.call.rawValue)].append(row) }
+    // The default row is tried last.
+    rowsByNumber = byNumber.map { rows in
+      rows.filter { !$0.variant.conditions.isEmpty } + rows.filter { $0.variant.conditions.isEmpty }
+    }
+  }
+
+  /// All rows of a call, the default row last; empty when it is nameless.
+  public func rows(for call: Syscall) -> [BoundaryRow] { rowsByNumber[Int(call.rawValue)] }
+
+  /// The row that is for a call with these arguments; nil when no name crosses.
+  public func row(for call: Syscall, _ arguments: CallArguments) -> BoundaryRow? {
+    rowsByNumber[Int(call.rawValue)].first { $0.variant.matches(arguments) }
+  }
+}

@@ -1,0 +1,412 @@
+internal import CPodLayout
+internal import Synchronization
+
+/// The table of one pod's names of one resource: virtual ↔ physical, in constant time both ways.
+///
+/// An entry is born *allocated* (init-pending: it has a virtual name only), becomes *live* when it is bound to a
+/// physical name, and *dying* when its object went away. A dying entry is freed when nobody refers to it any more: no
+/// hold of a transaction in flight, no use by another object that shows the number (a process group outlives its
+/// leader), and, for objects that are waited for, the reap. Only then the virtual number can be given out again.
+///
+/// Storage is one flat region without pointers (`pod_layout.h`), which a backend may map read-only into the pod's
+/// processes. Writers are serialized by the namespace's lock; look-ups take no lock.
+///
+/// Lock order: the namespace's lock is a leaf, except that ``SystemNames`` may be locked inside it.
+///
+/// Source: paper §4 (tables), §4.1.1 (reference counts), DESIGN.md §4.4.
+public final class Namespace<R: Resource>: Sendable {
+  private struct State: ~Copyable {
+    var free: FreeNumbers
+    var next: Int32
+  }
+
+  /// The pod whose names these are.
+  public let pod: PodID
+  /// The numbers that the policy may give out.
+  public let range: ClosedRange<Int32>
+  /// How numbers are chosen.
+  public let policy: AllocationPolicy
+
+  /// After the first round the search begins here, as the kernel's does, so that low numbers stay with daemons.
+  ///
+  /// Source: kernel/pid.c, `RESERVED_PIDS`.
+  private let lowestAfterWrap: Int32
+  private let system: SystemNames<R>
+  private nonisolated(unsafe) let table: UnsafeMutablePointer<pod_table>
+  private let state: Mutex<State>
+
+  /// Makes an empty namespace.
+  ///
+  /// - Parameters:
+  ///   - pod: The pod's number.
+  ///   - range: Virtual numbers that the policy may give out, from 1.
+  ///   - capacity: The most names at one time; memory is touched only as names are used (64 bytes each).
+  ///   - policy: How numbers are chosen.
+  ///   - system: The host program's table of physical names.
+  public init(
+    pod: PodID, range: ClosedRange<Int32>, capacity: Int, policy: AllocationPolicy = .compact,
+    system: SystemNames<R>
+  ) {
+    self.pod = pod
+    self.range = range
+    self.policy = policy
+    self.system = system
+    let capacity = UInt32(clamping: min(capacity, range.count))
+    guard let region = pod_region_allocate(UInt(pod_table_size(capacity))) else {
+      preconditionFailure("out of memory for a table of \(capacity) names")
+    }
+    table = region.assumingMemoryBound(to: pod_table.self)
+    pod_table_format(table, capacity, pod.rawValue)
+    lowestAfterWrap = range.count > 1_000 ? range.lowerBound + 299 : range.lowerBound
+    state = Mutex(State(free: FreeNumbers(range: range), next: range.lowerBound))
+  }
+
+  deinit {
+    for slot in 1...max(table.pointee.watermark, 1) {
+      let view = pod_entry_read(table, slot)
+      if view.state != POD_ENTRY_FREE.rawValue, view.physical_name != 0 {
+        system.remove(PhysicalName(rawValue: view.physical_name), of: pod)
+      }
+    }
+    pod_region_free(table)
+  }
+
+  /// How many entries are not free.
+  public var count: Int { state.withLock { _ in Int(table.pointee.count) } }
+
+  /// How many names more there may be.
+  public var room: Int {
+    state.withLock { _ in Int(table.pointee.capacity) - Int(table.pointee.count) }
+  }
+
+  // MARK: Look-ups
+
+  /// The entry of a virtual name.
+  ///
+  /// - Throws: ``NameError/unknownName``.
+  /// - Complexity: O(1); takes no lock.
+  public func entry(_ name: VirtualName<R>) throws(NameError) -> Entry<R> {
+    let view = pod_table_find_virtual(table, name.rawValue)
+    guard view.slot != 0 else { throw .unknownName }
+    return Entry(view)
+  }
+
+  /// The entry that a physical name means now: the live one, else the newest dying one.
+  ///
+  /// - Throws: ``NameError/unknownName`` when the name belongs to another pod or to none.
+  /// - Complexity: O(1); takes no lock.
+  public func entry(_ name: PhysicalName<R>) throws(NameError) -> Entry<R> {
+    let view = pod_table_find_physical(table, name.rawValue, POD_PHYSICAL_CURRENT)
+    guard name.rawValue > 0, view.slot != 0 else { throw .unknownName }
+    return Entry(view)
+  }
+
+  /// The oldest dying, unreaped entry with a physical name: the one that a wait which returned this number reaped, even
+  /// when the kernel has given the number to a newborn meanwhile.
+  ///
+  /// - Throws: ``NameError/unknownName``.
+  public func dyingEntry(_ name: PhysicalName<R>) throws(NameError) -> Entry<R> {
+    let view = pod_table_find_physical(table, name.rawValue, POD_PHYSICAL_OLDEST_DYING)
+    guard view.slot != 0 else { throw .unknownName }
+    return Entry(view)
+  }
+
+  /// Whether nothing in the pod has this virtual number.
+  public func isFree(_ name: VirtualName<R>) -> Bool {
+    pod_table_find_virtual(table, name.rawValue).slot == 0
+  }
+
+  /// All entries that are not free, in the order of their slots.
+  public var entries: [Entry<R>] {
+    state.withLock { _ in
+      guard table.pointee.watermark > 0 else { return [] }
+      return (1...table.pointee.watermark).map { Entry(pod_entry_read(table, $0)) }
+        .filter { $0.state != .free }
+    }
+  }
+
+  // MARK: Allocation
+
+  /// Allocates a virtual name that nothing in the pod uses.
+  ///
+  /// The name is *allocated* (init-pending) until ``bind(_:to:)`` makes it *live*.
+  ///
+  /// - Parameters:
+  ///   - chosen: A number to use instead of the policy's choice (restore, `clone3`'s `set_tid`).
+  ///   - physical: The physical name to come, when it is known; ``AllocationPolicy/preserving`` takes its number.
+  ///   - policy: A policy other than the namespace's.
+  ///   - avoidingPhysical: Whether numbers that are live physical names of the pod are passed over, for resources whose
+  ///     calls accept both (DESIGN.md §4.5).
+  /// - Returns: The slot's name; give it back with ``giveBack(_:)`` if it is never bound.
+  /// - Throws: ``NameError/rangeExhausted``, ``NameError/nameInUse`` for a chosen number.
+  /// - Complexity: O(1); takes the namespace's lock once.
+  ///
+  /// Source: paper §4.1.1; COVERAGE P7, P12; clone(2).
+  public func allocate(
+    chosen: VirtualName<R>? = nil, for physical: PhysicalName<R>? = nil,
+    policy: AllocationPolicy? = nil, avoidingPhysical: Bool = false
+  ) throws(NameError) -> VirtualName<R> {
+    let outcome = state.withLock { state -> Result<VirtualName<R>, NameError> in
+      let number: Int32
+      var flags: UInt16 = 0
+      if let chosen {
+        guard range.contains(chosen.rawValue), state.free.isFree(chosen.rawValue) else {
+          return .failure(.nameInUse)
+        }
+        number = chosen.rawValue
+        flags = UInt16(POD_ENTRY_CHOSEN.rawValue)
+      } else if (policy ?? self.policy) == .preserving, let physical,
+        state.free.isFree(physical.rawValue)
+      {
+        number = physical.rawValue
+      } else if let next = nextNumber(&state, avoidingPhysical: avoidingPhysical) {
+        number = next
+        state.next = next + 1
+      } else {
+        return .failure(.rangeExhausted)
+      }
+      guard pod_table_allocate(table, number, flags) != 0 else { return .failure(.rangeExhausted) }
+      state.free.take(number)
+      return .success(VirtualName(rawValue: number))
+    }
+    return try outcome.get()
+  }
+
+  private func nextNumber(_ state: inout State, avoidingPhysical: Bool) -> Int32? {
+    var candidate = state.free.next(from: state.next)
+    var wrapped = false
+    // A taken number costs one more turn; the pod's live physical tids are the only ones, and few lie in the range.
+    while true {
+      if let number = candidate {
+        if !avoidingPhysical || !isLivePhysical(number) { return number }
+        candidate = state.free.next(from: number + 1)
+      } else if !wrapped {
+        wrapped = true
+        candidate =
+          state.free.next(from: lowestAfterWrap) ?? state.free.next(from: range.lowerBound)
+      } else {
+        return nil
+      }
+    }
+  }
+
+  private func isLivePhysical(_ number: Int32) -> Bool {
+    pod_table_find_physical(table, number, POD_PHYSICAL_CURRENT).state == POD_ENTRY_LIVE.rawValue
+  }
+
+  /// Gives back a name that was allocated and never bound.
+  ///
+  /// - Throws: ``NameError/unknownName`` when the name isn't in the state allocated.
+  public func giveBack(_ name: VirtualName<R>) throws(NameError) {
+    try update(name) { entry, slot throws(NameError) in
+      guard entry.pointee.state == POD_ENTRY_ALLOCATED.rawValue else { throw .unknownName }
+      pod_entry_set_state(
+        entry, UInt16(POD_ENTRY_DYING.rawValue),
+        entry.pointee.flags | UInt16(POD_ENTRY_REAPED.rawValue))
+    }
+  }
+
+  /// Binds an allocated name to a physical one and makes it live.
+  ///
+  /// Another live entry with the same physical name has lost it (the kernel has reused the number before its end was
+  /// seen here): it becomes dying first.
+  ///
+  /// - Throws: ``NameError/unknownName`` when the name isn't in the state allocated, or the physical one isn't a name.
+  /// - Complexity: O(1).
+  public func bind(_ name: VirtualName<R>, to physical: PhysicalName<R>) throws(NameError) {
+    try update(name) { entry, slot throws(NameError) in
+      guard entry.pointee.state == POD_ENTRY_ALLOCATED.rawValue, physical.rawValue > 0 else {
+        throw .unknownName
+      }
+      bind(slot, to: physical, as: name)
+    }
+  }
+
+  private func bind(_ slot: UInt32, to physical: PhysicalName<R>, as name: VirtualName<R>) {
+    let old = pod_table_find_physical(table, physical.rawValue, POD_PHYSICAL_CURRENT)
+    if old.slot != 0, old.slot != slot, old.state == POD_ENTRY_LIVE.rawValue {
+      pod_entry_set_state(
+        pod_table_entry(table, old.slot), UInt16(POD_ENTRY_DYING.rawValue), old.flags)
+    }
+    pod_table_bind(table, slot, physical.rawValue)
+    system.insert(physical, of: pod, as: name)
+  }
+
+  /// Moves a live name to another physical name, for a restore. (After an exec by a thread that isn't the leader, the
+  /// leader's name keeps its physical number.)
+  ///
+  /// - Throws: ``NameError/unknownName`` when the name isn't live.
+  public func rebind(_ name: VirtualName<R>, to physical: PhysicalName<R>) throws(NameError) {
+    try update(name) { entry, slot throws(NameError) in
+      guard entry.pointee.state == POD_ENTRY_LIVE.rawValue, physical.rawValue > 0 else {
+        throw .unknownName
+      }
+      system.remove(PhysicalName(rawValue: entry.pointee.physical_name), of: pod, as: name)
+      bind(slot, to: physical, as: name)
+    }
+  }
+
+  // MARK: Ends
+
+  /// The object behind a live name has ended but can still be waited for (a zombie): the entry is dying.
+  ///
+  /// - Throws: ``NameError/unknownName``, also when the name never was live.
+  public func retire(_ name: VirtualName<R>) throws(NameError) {
+    try update(name) { entry, _ throws(NameError) in
+      guard entry.pointee.state != POD_ENTRY_ALLOCATED.rawValue else { throw .unknownName }
+      pod_entry_set_state(entry, UInt16(POD_ENTRY_DYING.rawValue), entry.pointee.flags)
+    }
+  }
+
+  /// A dying name is live again: a leader that had ended, whose number an exec by another thread took over.
+  ///
+  /// - Throws: ``NameError/unknownName``, also when it was reaped.
+  public func revive(_ name: VirtualName<R>) throws(NameError) {
+    try update(name) { entry, _ throws(NameError) in
+      guard entry.pointee.state == POD_ENTRY_DYING.rawValue,
+        entry.pointee.flags & UInt16(POD_ENTRY_REAPED.rawValue) == 0
+      else { throw .unknownName }
+      pod_entry_set_state(entry, UInt16(POD_ENTRY_LIVE.rawValue), entry.pointee.flags)
+    }
+  }
+
+  /// Nobody can wait for the object any more; the name is freed as soon as nothing shows or holds it.
+  ///
+  /// - Throws: ``NameError/unknownName``.
+  public func reap(_ name: VirtualName<R>) throws(NameError) {
+    try update(name) { entry, _ in
+      pod_entry_set_state(
+        entry, UInt16(POD_ENTRY_DYING.rawValue),
+        entry.pointee.flags | UInt16(POD_ENTRY_REAPED.rawValue))
+    }
+  }
+
+  // MARK: References
+
+  /// Takes a reference for a transaction in flight: until ``release(_:)`` the name is neither freed nor reused, and the
+  /// backend keeps the physical number from being reused (``Backend``, rule 5).
+  ///
+  /// A name that was reaped can be held too while something still shows it: a group outlives its leader.
+  ///
+  /// - Throws: ``NameError/unknownName``.
+  ///
+  /// Source: paper §4.1.1 ("incremented at the beginning of the transaction").
+  public func hold(_ name: VirtualName<R>) throws(NameError) {
+    try update(name) { entry, _ in entry.pointee.holds += 1 }
+  }
+
+  /// Ends a ``hold(_:)``.
+  ///
+  /// - Throws: ``NameError/unknownName``.
+  public func release(_ name: VirtualName<R>) throws(NameError) {
+    try update(name) { entry, _ in if entry.pointee.holds > 0 { entry.pointee.holds -= 1 } }
+  }
+
+  /// Whether a transaction in flight holds any of the entries with this physical name.
+  public func isHeld(_ physical: PhysicalName<R>) -> Bool {
+    state.withLock { _ in pod_table_is_physical_held(table, physical.rawValue) != 0 }
+  }
+
+  /// Another object shows this number from now on: a member joins the group or session that is named by it.
+  ///
+  /// - Throws: ``NameError/unknownName``.
+  public func retain(_ name: VirtualName<R>) throws(NameError) {
+    try update(name) { entry, _ in entry.pointee.uses += 1 }
+  }
+
+  /// Ends a ``retain(_:)``.
+  ///
+  /// - Throws: ``NameError/unknownName``.
+  public func drop(_ name: VirtualName<R>) throws(NameError) {
+    try update(name) { entry, _ in if entry.pointee.uses > 0 { entry.pointee.uses -= 1 } }
+  }
+
+  // MARK: The resource's own words
+
+  /// Sets one of the four words, 0…3, that belong to the resource.
+  ///
+  /// - Throws: ``NameError/unknownName``.
+  public func setLink(_ index: Int, of name: VirtualName<R>, to value: Int32) throws(NameError) {
+    try update(name) { entry, _ in pod_entry_set_link(entry, UInt32(index), value) }
+  }
+
+  /// Marks an entry as a thread that isn't its group's leader, or as a leader.
+  ///
+  /// - Throws: ``NameError/unknownName``.
+  public func setThread(_ isThread: Bool, of name: VirtualName<R>) throws(NameError) {
+    try update(name) { entry, _ in
+      let flag = UInt16(POD_ENTRY_THREAD.rawValue)
+      let flags = isThread ? entry.pointee.flags | flag : entry.pointee.flags & ~flag
+      pod_entry_set_state(entry, entry.pointee.state, flags)
+    }
+  }
+
+  private func update(
+    _ name: VirtualName<R>,
+    _ body: (UnsafeMutablePointer<pod_entry>, UInt32) throws(NameError) -> Void
+  ) throws(NameError) {
+    let outcome = state.withLock { state -> Result<Void, NameError> in
+      let slot = pod_table_find_virtual(table, name.rawValue).slot
+      guard slot != 0, let entry = pod_table_entry(table, slot) else {
+        return .failure(.unknownName)
+      }
+      do throws(NameError) {
+        try body(entry, slot)
+      } catch {
+        return .failure(error)
+      }
+      let reaped = entry.pointee.flags & UInt16(POD_ENTRY_REAPED.rawValue) != 0
+      if entry.pointee.state == POD_ENTRY_DYING.rawValue, reaped, entry.pointee.holds == 0,
+        entry.pointee.uses == 0
+      {
+        let number = entry.pointee.virtual_name
+        if entry.pointee.physical_name != 0 {
+          system.remove(PhysicalName(rawValue: entry.pointee.physical_name), of: pod, as: name)
+        }
+        pod_table_free(table, slot)
+        state.free.giveBack(number)
+      }
+      return .success(())
+    }
+    try outcome.get()
+  }
+}
+
+/// What a namespace says of one name at one moment.
+public struct Entry<R: Resource>: Sendable, Hashable {
+  /// The life of an entry.
+  public enum State: UInt16, Sendable {
+    /// Nobody's.
+    case free = 0
+    /// Init-pending: a virtual name without a physical one.
+    case allocated = 1
+    /// In use.
+    case live = 2
+    /// Its object has ended.
+    case dying = 3
+  }
+
+  /// The virtual name.
+  public let virtual: VirtualName<R>
+  /// The physical name; 0 while init-pending.
+  public let physical: PhysicalName<R>
+  /// Where the entry is in its life.
+  public let state: State
+  /// Dying, and nobody can wait for it any more.
+  public let isReaped: Bool
+  /// Not a thread-group leader.
+  public let isThread: Bool
+  let link0: Int32
+  let link1: Int32
+  let link2: Int32
+  let link3: Int32
+
+  init(_ view: pod_entry_view) {
+    virtual = VirtualName(rawValue: view.virtual_name)
+    physical = PhysicalName(rawValue: view.physical_name)
+    state = State(rawValue: view.state) ?? .free
+    isReaped = view.flags & UInt16(POD_ENTRY_REAPED.rawValue) != 0
+    isThread = view.flags & UInt16(POD_ENTRY_THREAD.rawValue) != 0
+    (link0, link1, link2, link3) = view.links
+  }
+}

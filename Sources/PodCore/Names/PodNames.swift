@@ -1,0 +1,55 @@
+/// Every table of names of one pod, and what is done at its boundary.
+public final class PodNames: Sendable {
+  /// The pod's number.
+  public let pod: PodID
+  /// What happens where names cross.
+  public let boundary: BoundaryTable
+  /// The embedder's rules, outermost first.
+  public let interposers: [any Interposer]
+  /// Where the machine's ABI puts things that wrappers have to find.
+  public let abi: CallABI
+  /// Processes, threads, groups and sessions: one number space.
+  public let processes: ProcessTable
+
+  /// Makes the tables of a new pod.
+  ///
+  /// - Parameters:
+  ///   - pod: The pod's number.
+  ///   - system: The host program's table of physical process names.
+  ///   - range: Virtual process numbers that may be given out, from 1; the first is the pod's init.
+  ///   - capacity: The most processes and threads at one time.
+  ///   - policy: How process numbers are chosen.
+  ///   - lateNames: Of how many ended tasks the names are remembered, for signals that arrive after their sender's end.
+  ///   - boundary: The boundary table.
+  ///   - interposers: The embedder's rules.
+  ///   - abi: Of the machine.
+  public init(
+    pod: PodID, system: SystemNames<ProcessID>, range: ClosedRange<Int32> = 1...4_194_303,
+    capacity: Int = 131_072, policy: AllocationPolicy = .compact, lateNames: Int = 1_024,
+    boundary: BoundaryTable = .standard, interposers: [any Interposer] = [], abi: CallABI = .x86_64
+  ) {
+    self.pod = pod
+    self.boundary = boundary
+    self.interposers = interposers
+    self.abi = abi
+    processes = ProcessTable(
+      pod: pod, system: system, range: range, capacity: capacity, policy: policy,
+      lateNames: lateNames)
+  }
+}
+
+/// Where a machine's system-call ABI puts the arguments of `clone`, which are not in one order everywhere.
+///
+/// Source: clone(2), "C library/kernel differences".
+public struct CallABI: Sendable, Hashable {
+  /// The index of `clone`'s argument with the address for the child's tid.
+  public let cloneChildWord: Int
+  /// The index of `clone`'s argument with the new TLS base.
+  public let cloneThreadPointer: Int
+
+  // swift-format-ignore: AlwaysUseLowerCamelCase
+  /// x86-64.
+  public static let x86_64 = CallABI(cloneChildWord: 3, cloneThreadPointer: 4)
+  /// 64-bit ARM.
+  public static let aarch64 = CallABI(cloneChildWord: 4, cloneThreadPointer: 3)
+}

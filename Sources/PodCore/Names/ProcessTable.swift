@@ -1,0 +1,486 @@
+internal import Synchronization
+public import SystemPackage
+
+/// The process names of one pod: a namespace whose entries are tasks, with what each task's number is also used for.
+///
+/// As in the kernel, one number may name a thread, a process, a process group and a session at once, and stays taken
+/// while any of them exists (COVERAGE C15). Virtual process 1 is the pod's init.
+public final class ProcessTable: Sendable {
+  /// The words of an entry that belong to processes.
+  enum Link: Int {
+    case leader = 0
+    case parent = 1
+    case group = 2
+    case session = 3
+  }
+
+  /// A fork in flight, from before the kernel's part until its epilogue (paper §4.1.2: init-pending).
+  private struct Birth {
+    /// The newborn's name; a thread has none before its number is known.
+    var child: VirtualName<ProcessID>?
+    /// The newborn, once somebody has given it its name.
+    var physical: PhysicalName<ProcessID>?
+  }
+
+  private struct State {
+    /// By the thread that forks.
+    var births: [VirtualName<ThreadID>: Birth] = [:]
+    var late: LateNames
+    /// By their parent, so that an end costs no more than the children that are left.
+    var children: [VirtualName<ProcessID>: Set<VirtualName<ProcessID>>] = [:]
+    /// Init's children that have ended and can still be waited for.
+    var initialZombies: Set<VirtualName<ProcessID>> = []
+  }
+
+  /// The names themselves.
+  public let space: Namespace<ProcessID>
+  /// The host program's table.
+  public let system: SystemNames<ProcessID>
+  /// Held for each change that concerns more than one entry. Lock order: this, the namespace's, ``SystemNames``.
+  private let state: Mutex<State>
+
+  /// The pod's init: the parent of programs that the host starts, and of orphans.
+  public static let initial = VirtualName<ProcessID>(rawValue: 1)
+
+  init(
+    pod: PodID, system: SystemNames<ProcessID>, range: ClosedRange<Int32>, capacity: Int,
+    policy: AllocationPolicy, lateNames: Int
+  ) {
+    self.system = system
+    state = Mutex(State(late: LateNames(capacity: lateNames)))
+    space = Namespace(pod: pod, range: range, capacity: capacity, policy: policy, system: system)
+  }
+
+  // MARK: Look-ups
+
+  /// The name that programs in the pod see for a physical number: of a task that exists, or of one that had the number
+  /// lately; nil when it was never the pod's, or too long ago.
+  public func virtual(of physical: PhysicalName<ProcessID>) -> VirtualName<ProcessID>? {
+    if let entry = try? space.entry(physical) { return entry.virtual }
+    return state.withLock { $0.late[physical] }
+  }
+
+  /// A task of the pod that has not ended.
+  ///
+  /// - Throws: `.noSuchProcess`, also for one that is allocated or has ended.
+  public func task(_ name: VirtualName<ProcessID>) throws(Errno) -> Entry<ProcessID> {
+    guard let entry = try? space.entry(name), entry.state == .live else { throw .noSuchProcess }
+    return entry
+  }
+
+  /// The entry with a virtual number, in any state; nil when there is none.
+  func name(_ number: Int32) -> Entry<ProcessID>? {
+    try? space.entry(VirtualName<ProcessID>(rawValue: number))
+  }
+
+  /// The entry with a physical number, in any state; nil when there is none.
+  func name(physical number: Int32) -> Entry<ProcessID>? {
+    try? space.entry(PhysicalName<ProcessID>(rawValue: number))
+  }
+
+  /// The process that a task belongs to.
+  ///
+  /// - Throws: `.noSuchProcess`.
+  func leader(ofPhysical number: Int32) throws(Errno) -> VirtualName<ProcessID> {
+    guard let entry = name(physical: number), entry.state == .live else { throw .noSuchProcess }
+    return entry.leader
+  }
+
+  /// A process that has ended and can still be waited for; nil when the name isn't one.
+  public func zombie(_ name: VirtualName<ProcessID>) -> Entry<ProcessID>? {
+    guard let entry = try? space.entry(name), entry.state == .dying, !entry.isReaped,
+      !entry.isThread
+    else { return nil }
+    return entry
+  }
+
+  /// The processes of a group, ended ones included.
+  public func members(ofGroup group: VirtualName<ProcessID>) -> [Entry<ProcessID>] {
+    space.entries.filter {
+      $0.group == group && !$0.isThread && !$0.isReaped && $0.state != .allocated
+    }
+  }
+
+  /// The kernel's number of the pod's init; 0 before it has entered.
+  public var physicalInit: PhysicalName<ProcessID> {
+    (try? space.entry(Self.initial))?.physical ?? PhysicalName(rawValue: 0)
+  }
+
+  /// The name of the newborn that a fork of the caller returned; nil while nobody has given it one. It may have ended,
+  /// and even been waited for, already.
+  public func newborn(
+    _ physical: PhysicalName<ProcessID>, of caller: Caller
+  ) -> VirtualName<ProcessID>? {
+    state.withLock { state in
+      guard let birth = state.births[caller.thread], birth.physical == physical else { return nil }
+      return birth.child
+    }
+  }
+
+  /// The caller that a physical thread is; nil while it is unknown (init-pending) or when it isn't in the pod.
+  public func caller(_ physical: PhysicalName<ThreadID>) -> Caller? {
+    guard
+      let entry = try? space.entry(PhysicalName<ProcessID>(rawValue: physical.rawValue)),
+      entry.state == .live
+    else { return nil }
+    return Caller(
+      thread: VirtualName(rawValue: entry.virtual.rawValue), process: entry.leader,
+      physicalThread: physical)
+  }
+
+  /// The live processes of the pod (thread-group leaders), init included.
+  public var liveProcesses: [Entry<ProcessID>] {
+    space.entries.filter { $0.state == .live && !$0.isThread }
+  }
+
+  /// Processes that have ended and can still be waited for.
+  public var zombies: [Entry<ProcessID>] {
+    space.entries.filter { $0.state == .dying && !$0.isReaped && !$0.isThread }
+  }
+
+  /// Children of a process, or of init, that have ended and can still be waited for.
+  public func zombies(of parent: VirtualName<ProcessID>) -> [Entry<ProcessID>] {
+    state.withLock { state in
+      (parent == Self.initial ? state.initialZombies : state.children[parent] ?? [])
+        .compactMap { zombie($0) }
+    }
+  }
+
+  // MARK: Births
+
+  /// Registers a process that enters the pod in its own context before any program of the pod can name it: init, or a
+  /// program that the host starts.
+  ///
+  /// - Parameters:
+  ///   - physical: Its kernel number.
+  ///   - parent: Its virtual parent; init has none.
+  ///   - chosen: A number to use.
+  ///   - standing: Whether it leads a session or a group of its own.
+  /// - Throws: ``NameError/nameInUse`` when a transaction outside refers to the number (paper §4.1.1), or when the
+  ///   chosen number is taken; ``NameError/rangeExhausted``.
+  @discardableResult
+  public func enter(
+    _ physical: PhysicalName<ProcessID>, parent: VirtualName<ProcessID>?,
+    chosen: VirtualName<ProcessID>? = nil, as standing: Standing
+  ) throws(NameError) -> VirtualName<ProcessID> {
+    try state.withLock { state throws(NameError) in
+      let name = try space.allocate(chosen: chosen, for: physical, avoidingPhysical: true)
+      guard system.enter(physical, of: space.pod, as: name) else {
+        try space.giveBack(name)
+        throw .nameInUse
+      }
+      try space.bind(name, to: physical)
+      state.late.forget(physical)
+      var session = name
+      if standing == .groupLeader, let parent, let entry = try? space.entry(parent) {
+        session = entry.session
+      }
+      try settle(name, parent: parent, group: name, session: session, &state)
+      return name
+    }
+  }
+
+  /// What a process leads that the host starts.
+  public enum Standing: Sendable {
+    /// A session, and the only group in it.
+    case sessionLeader
+    /// A group in its parent's session.
+    case groupLeader
+  }
+
+  /// Allocates the child's name before the fork, so that it exists whoever is first to use it, and so that a pod
+  /// without free names refuses before anything happened. The child belongs to its family from now on: its parent may
+  /// be gone when somebody first asks.
+  ///
+  /// - Throws: ``NameError/rangeExhausted``.
+  ///
+  /// Source: paper §4.1.2; COVERAGE P7, C3, C4.
+  public func announceBirth(by caller: Caller) throws(NameError) -> VirtualName<ProcessID> {
+    try state.withLock { state throws(NameError) in
+      endBirth(by: caller, &state)
+      let name = try space.allocate(avoidingPhysical: true)
+      let maker = family(of: caller)
+      try settle(
+        name, parent: caller.process, group: maker?.group ?? name,
+        session: maker?.session ?? name, &state)
+      state.births[caller.thread] = Birth(child: name)
+      return name
+    }
+  }
+
+  /// The caller is about to make a thread: what its epilogue finds may have ended by then.
+  ///
+  /// - Throws: ``NameError/rangeExhausted`` when there may be no name for it, nor for those that others are making.
+  public func announceThread(by caller: Caller) throws(NameError) {
+    try state.withLock { state throws(NameError) in
+      endBirth(by: caller, &state)
+      let unnamed = state.births.values.count { $0.child == nil }
+      guard space.room > unnamed else { throw .rangeExhausted }
+      state.births[caller.thread] = Birth()
+    }
+  }
+
+  /// Ends a birth that was announced: its epilogue has run, or the fork failed or was dropped. A name that nobody got is
+  /// given back.
+  public func endBirth(by caller: Caller) {
+    state.withLock { endBirth(by: caller, &$0) }
+  }
+
+  private func endBirth(by caller: Caller, _ state: inout State) {
+    guard let birth = state.births.removeValue(forKey: caller.thread), birth.physical == nil,
+      let child = birth.child, let entry = try? space.entry(child)
+    else { return }
+    forgetParent(of: entry, &state)
+    try? space.drop(entry.group)
+    try? space.drop(entry.session)
+    try? space.giveBack(child)
+  }
+
+  /// Gives a newborn its name: by whoever is first of the parent's epilogue, the child's first call and the backend's
+  /// event. Later calls find the name and change nothing.
+  ///
+  /// - Parameters:
+  ///   - physical: The newborn's kernel number.
+  ///   - caller: The thread that forked it.
+  ///   - isThread: `CLONE_THREAD`: it belongs to the caller's process.
+  ///   - sharesParent: `CLONE_PARENT`: its parent is the caller's.
+  ///   - group: The process group that the kernel says it is in; nil for its maker's. They differ when the maker was
+  ///     moved right after the fork.
+  /// - Returns: Its virtual name.
+  /// - Throws: ``NameError/rangeExhausted`` for a newborn that wasn't announced, or a thread whose own number is taken.
+  @discardableResult
+  public func initialize(
+    _ physical: PhysicalName<ProcessID>, by caller: Caller, isThread: Bool, sharesParent: Bool,
+    group: PhysicalName<ProcessID>? = nil
+  ) throws(NameError) -> VirtualName<ProcessID> {
+    try state.withLock { state throws(NameError) in
+      var birth = state.births[caller.thread]
+      if let birth, let name = birth.child, birth.physical == physical { return name }
+      if birth?.physical != nil { birth = nil }
+      if birth == nil, let known = try? space.entry(physical), known.state == .live,
+        !isThread || known.leader == caller.process
+      {
+        return known.virtual
+      }
+      let name: VirtualName<ProcessID>
+      if let announced = birth?.child {
+        name = announced
+      } else {
+        // Threads keep their physical number while it is free (DESIGN.md §4.5): the words that the kernel compares with
+        // thread ids then hold numbers that are also names in the pod.
+        name = try space.allocate(
+          for: physical, policy: isThread ? .preserving : nil, avoidingPhysical: true)
+      }
+      try space.bind(name, to: physical)
+      state.late.forget(physical)
+      if birth != nil { state.births[caller.thread] = Birth(child: name, physical: physical) }
+      if isThread {
+        try space.setThread(true, of: name)
+        try space.setLink(Link.leader.rawValue, of: name, to: caller.process.rawValue)
+        return name
+      }
+      let maker = family(of: caller)
+      if birth == nil {
+        // Nobody announced it: its maker may be gone.
+        try settle(
+          name, parent: maker?.state == .live ? caller.process : Self.initial,
+          group: maker?.group ?? name, session: maker?.session ?? name, &state)
+      }
+      if sharesParent { try setParent(of: name, to: maker?.parent ?? Self.initial, &state) }
+      if let group, let entry = try? space.entry(group) {
+        try move(name, toGroup: entry.virtual, &state)
+      }
+      return name
+    }
+  }
+
+  /// The caller's process, unless it has given up its group and session.
+  private func family(of caller: Caller) -> Entry<ProcessID>? {
+    guard let entry = try? space.entry(caller.process), !entry.isReaped else { return nil }
+    return entry
+  }
+
+  private func settle(
+    _ name: VirtualName<ProcessID>, parent: VirtualName<ProcessID>?,
+    group: VirtualName<ProcessID>, session: VirtualName<ProcessID>, _ state: inout State
+  ) throws(NameError) {
+    try space.setLink(Link.leader.rawValue, of: name, to: name.rawValue)
+    try setParent(of: name, to: parent ?? VirtualName(rawValue: 0), &state)
+    try space.setLink(Link.group.rawValue, of: name, to: group.rawValue)
+    try space.setLink(Link.session.rawValue, of: name, to: session.rawValue)
+    try space.retain(group)
+    try space.retain(session)
+  }
+
+  private func setParent(
+    of process: VirtualName<ProcessID>, to parent: VirtualName<ProcessID>, _ state: inout State
+  ) throws(NameError) {
+    let entry = try space.entry(process)
+    try space.setLink(Link.parent.rawValue, of: process, to: parent.rawValue)
+    forgetParent(of: entry, &state)
+    state.children[parent, default: []].insert(process)
+    if parent == Self.initial, zombie(process) != nil { state.initialZombies.insert(process) }
+  }
+
+  private func forgetParent(of entry: Entry<ProcessID>, _ state: inout State) {
+    state.children[entry.parent]?.remove(entry.virtual)
+    if state.children[entry.parent]?.isEmpty == true { state.children[entry.parent] = nil }
+    state.initialZombies.remove(entry.virtual)
+  }
+
+  // MARK: Groups and sessions
+
+  /// A process moved to another group. One that was waited for already is in none any more.
+  ///
+  /// - Throws: ``NameError/unknownName`` when the pod has no such process or group.
+  public func move(
+    _ process: VirtualName<ProcessID>, toGroup group: VirtualName<ProcessID>
+  ) throws(NameError) {
+    try state.withLock { state throws(NameError) in try move(process, toGroup: group, &state) }
+  }
+
+  private func move(
+    _ process: VirtualName<ProcessID>, toGroup group: VirtualName<ProcessID>, _: inout State
+  ) throws(NameError) {
+    let entry = try space.entry(process)
+    guard entry.group != group, !entry.isReaped else { return }
+    try space.retain(group)
+    try space.setLink(Link.group.rawValue, of: process, to: group.rawValue)
+    try space.drop(entry.group)
+  }
+
+  /// A process made a session, and a group, of its own.
+  ///
+  /// - Throws: ``NameError/unknownName``.
+  public func makeSession(_ process: VirtualName<ProcessID>) throws(NameError) {
+    try state.withLock { state throws(NameError) in
+      let entry = try space.entry(process)
+      guard !entry.isReaped else { return }
+      try move(process, toGroup: process, &state)
+      guard entry.session != process else { return }
+      try space.retain(process)
+      try space.setLink(Link.session.rawValue, of: process, to: process.rawValue)
+      try space.drop(entry.session)
+    }
+  }
+
+  /// A process has a new parent.
+  ///
+  /// - Throws: ``NameError/unknownName``.
+  public func reparent(
+    _ process: VirtualName<ProcessID>, to parent: VirtualName<ProcessID>
+  ) throws(NameError) {
+    try state.withLock { state throws(NameError) in
+      try setParent(of: process, to: parent, &state)
+    }
+  }
+
+  // MARK: Ends
+
+  /// A task has ended, for backends that hear of an end before the kernel can reuse the number.
+  public func exited(_ physical: PhysicalName<ProcessID>) {
+    state.withLock { state in
+      guard let entry = try? space.entry(physical), entry.state == .live else { return }
+      exited(entry, &state)
+    }
+  }
+
+  /// A task has ended. A thread's name is given up; a process's (when its last thread has ended) stays until it is
+  /// reaped, and its children become init's.
+  ///
+  /// By name, since the kernel may have given the number to a newborn by now.
+  public func exited(_ name: VirtualName<ProcessID>) {
+    state.withLock { state in
+      guard let entry = try? space.entry(name), entry.state != .allocated, !entry.isReaped else {
+        return
+      }
+      exited(entry, &state)
+    }
+  }
+
+  private func exited(_ entry: Entry<ProcessID>, _ state: inout State) {
+    if entry.isThread {
+      state.late.remember(entry)
+      try? space.reap(entry.virtual)
+      return
+    }
+    try? space.retire(entry.virtual)
+    if entry.parent == Self.initial { state.initialZombies.insert(entry.virtual) }
+    for child in state.children[entry.virtual] ?? [] {
+      try? setParent(of: child, to: Self.initial, &state)
+    }
+  }
+
+  /// A process that has ended can't be waited for any more: a wait returned it, or nobody wanted to know.
+  public func reaped(_ process: VirtualName<ProcessID>) {
+    state.withLock { state in
+      guard let entry = try? space.entry(process), entry.state != .allocated, !entry.isReaped else {
+        return
+      }
+      if entry.state == .live { exited(entry, &state) }
+      guard !entry.isThread else { return }
+      state.late.remember(entry)
+      forgetParent(of: entry, &state)
+      // The group's and session's claims go first: the reap frees the entry.
+      try? space.drop(entry.group)
+      try? space.drop(entry.session)
+      try? space.reap(process)
+    }
+  }
+
+  /// A thread that isn't the leader called exec: it has the leader's number now, and its own is nobody's.
+  public func execed(
+    leader: PhysicalName<ProcessID>, former: PhysicalName<ProcessID>
+  ) {
+    state.withLock { state in
+      if former != leader, let entry = try? space.entry(former), entry.isThread {
+        state.late.remember(entry)
+        try? space.reap(entry.virtual)
+      }
+      if let entry = try? space.entry(leader), entry.state == .dying {
+        try? space.revive(entry.virtual)
+        state.initialZombies.remove(entry.virtual)
+      }
+    }
+  }
+}
+
+/// What the last owners of physical numbers were called, for siginfo that outlives them (COVERAGE C13): the latest few,
+/// since a pod that lives long would use up every number of the machine.
+private struct LateNames {
+  private var names: [PhysicalName<ProcessID>: (name: VirtualName<ProcessID>, turn: Int)] = [:]
+  private var order: [PhysicalName<ProcessID>] = []
+  private var turn = 0
+  private let capacity: Int
+
+  init(capacity: Int) { self.capacity = capacity }
+
+  subscript(physical: PhysicalName<ProcessID>) -> VirtualName<ProcessID>? { names[physical]?.name }
+
+  mutating func remember(_ entry: Entry<ProcessID>) {
+    guard capacity > 0 else { return }
+    if turn < capacity {
+      order.append(entry.physical)
+    } else {
+      let oldest = order[turn % capacity]
+      if names[oldest]?.turn == turn - capacity { names[oldest] = nil }
+      order[turn % capacity] = entry.physical
+    }
+    names[entry.physical] = (entry.virtual, turn)
+    turn += 1
+  }
+
+  /// The number is somebody else's now.
+  mutating func forget(_ physical: PhysicalName<ProcessID>) { names[physical] = nil }
+}
+
+extension Entry where R == ProcessID {
+  /// The process that the task belongs to.
+  public var leader: VirtualName<ProcessID> { VirtualName(rawValue: link0) }
+  /// The process's parent as the table knows it; 0 for init.
+  public var parent: VirtualName<ProcessID> { VirtualName(rawValue: link1) }
+  /// The process group.
+  public var group: VirtualName<ProcessID> { VirtualName(rawValue: link2) }
+  /// The session.
+  public var session: VirtualName<ProcessID> { VirtualName(rawValue: link3) }
+}

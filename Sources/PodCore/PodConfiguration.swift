@@ -1,0 +1,95 @@
+/// What an embedder asks of a pod: a plain value, validated once when the pod is made.
+public struct PodConfiguration: Sendable, Hashable, Codable {
+  /// What the pod must be contained in.
+  public enum ContainmentDemand: Sendable, Hashable, Codable {
+    /// As much as the machine offers; ``Pod/containment`` says what that is.
+    case bestEffort
+    /// At least these, enforced by the supervisor or the kernel; else ``PodError/Code/containmentUnavailable``.
+    case required(Set<Containment.Subsystem>)
+  }
+
+  /// How process numbers are chosen.
+  public var processNames: AllocationPolicy = .compact
+  /// The highest virtual process number, 300…4,194,303.
+  public var highestProcess: Int32 = 4_194_303
+  /// The most processes and threads at one time, 16…4,194,303.
+  public var capacity: Int = 131_072
+  /// What must hold.
+  public var containment: ContainmentDemand = .bestEffort
+
+  /// Whether every interposed call is an event (``PodEvent/call(_:)``). Slow.
+  public var tracesCalls = false
+
+  /// The defaults.
+  public init() {}
+
+  /// Everything that is wrong with the values, in words; empty when nothing is.
+  public var faults: [String] {
+    var faults: [String] = []
+    if !(300...4_194_303).contains(highestProcess) {
+      faults.append("highestProcess is \(highestProcess); it must be 300…4194303")
+    }
+    if !(16...4_194_303).contains(capacity) {
+      faults.append("capacity is \(capacity); it must be 16…4194303")
+    }
+    return faults
+  }
+}
+
+/// What encloses a pod, per subsystem: a value that the embedder gets, never an assumption.
+public struct Containment: Sendable, Hashable, Codable {
+  /// A part of the system that a pod can be contained in.
+  public enum Subsystem: String, Sendable, Hashable, Codable, CaseIterable {
+    /// Who can be signalled, traced, waited for, and changed.
+    case processes
+    /// System V and POSIX IPC.
+    case ipc
+    /// The file system.
+    case files
+    /// Sockets.
+    case network
+    /// Terminals.
+    case terminals
+  }
+
+  /// How strongly.
+  public enum Strength: String, Sendable, Hashable, Codable {
+    /// The host's names are visible and reachable.
+    case none
+    /// Names are private; a program that works around them is not stopped.
+    case namedOnly
+    /// A supervisor that the program can't reach performs or checks the calls.
+    case supervisor
+    /// The kernel enforces it.
+    case kernel
+  }
+
+  /// What holds for one subsystem.
+  public struct Part: Sendable, Hashable, Codable {
+    /// How strongly.
+    public var strength: Strength
+    /// By which mechanism, in words.
+    public var mechanism: String
+
+    /// States what holds.
+    public init(_ strength: Strength, by mechanism: String) {
+      (self.strength, self.mechanism) = (strength, mechanism)
+    }
+  }
+
+  /// What holds; a subsystem that isn't there is not contained.
+  public var parts: [Subsystem: Part]
+
+  /// States what holds.
+  public init(_ parts: [Subsystem: Part]) { self.parts = parts }
+
+  /// How strongly a subsystem is contained.
+  public subscript(subsystem: Subsystem) -> Strength { parts[subsystem]?.strength ?? .none }
+
+  /// Which of the demanded subsystems are neither enforced by a supervisor nor by the kernel.
+  public func lacking(_ demand: PodConfiguration.ContainmentDemand) -> [Subsystem] {
+    guard case .required(let subsystems) = demand else { return [] }
+    return subsystems.filter { self[$0] != .supervisor && self[$0] != .kernel }
+      .sorted { $0.rawValue < $1.rawValue }
+  }
+}

@@ -1,0 +1,86 @@
+internal import SystemPackage
+
+/// Lock words that hold the id of the thread that owns the lock.
+public enum FutexOwner {
+  private static func operation(_ number: UInt64, _ label: String) -> Variant {
+    .argument(1, masked: 0x7F, is: number, label)
+  }
+
+  /// The rows of lock owners. Source: include/uapi/linux/futex.h.
+  public static let boundary: [BoundaryRow] = [
+    .wrapped(
+      .futex, when: operation(6, "FUTEX_LOCK_PI"), by: NameOwner(word: 0),
+      performed: .inCallerBlocking),  // P63
+    .wrapped(
+      .futex, when: operation(7, "FUTEX_UNLOCK_PI"), by: NameOwner(word: 0),
+      performed: .inCaller),  // P63
+    .wrapped(
+      .futex, when: operation(8, "FUTEX_TRYLOCK_PI"), by: NameOwner(word: 0),
+      performed: .inCaller),  // P63
+    .wrapped(
+      .futex, when: operation(12, "FUTEX_CMP_REQUEUE_PI"), by: NameOwner(word: 4),
+      performed: .inCaller),  // P63
+    .wrapped(
+      .futex, when: operation(13, "FUTEX_LOCK_PI2"), by: NameOwner(word: 0),
+      performed: .inCallerBlocking),  // P63
+  ]
+}
+
+/// Makes the owner in a lock word the one that the kernel knows, before the kernel looks at it.
+///
+/// A program that makes lock words of `gettid()` (Swift's own `Mutex` does) writes virtual ids there; the kernel looks
+/// them up as physical ones. The word is replaced atomically: its owner then finds that its own unlock by compare and
+/// exchange fails, as it does whenever there are waiters, and asks the kernel, which finds the owner that it knows. So
+/// priority inheritance and owner death stay the kernel's.
+///
+/// Source: DESIGN.md §4.5; COVERAGE P63; futex(2).
+struct NameOwner: Wrapper {
+  /// The index of the argument with the lock word's address.
+  let word: Int
+
+  private static let ownerMask: UInt32 = 0x3FFF_FFFF
+
+  func preamble(_ transaction: inout Transaction) throws(Errno) {
+    let address = RemoteAddress(rawValue: transaction.arguments[word])
+    // Bounded: somebody who changes the word all the time only hurts their own lock.
+    for _ in 0..<64 {
+      let value: UInt32
+      do throws(Errno) { value = try transaction.read(UInt32.self, at: address) } catch { return }
+      let owner = Int32(bitPattern: value & Self.ownerMask)
+      transaction.note = Int(value)
+      guard owner != 0, let physical = physicalOwner(owner, in: transaction), physical != owner
+      else { return }
+      let desired = value & ~Self.ownerMask | UInt32(bitPattern: physical)
+      let replaced = try transaction.step(.publish, on: owner) { transaction throws(Errno) in
+        try transaction.host.compareExchange(address, expected: value, desired: desired)
+      }
+      if replaced ?? true {
+        transaction.note = Int(desired)
+        return
+      }
+    }
+  }
+
+  func epilogue(_ transaction: inout Transaction) throws(Errno) {
+    guard case .failure(let error)? = transaction.result,
+      error == .noSuchProcess || error == .notPermitted
+    else { return }
+    let address = RemoteAddress(rawValue: transaction.arguments[word])
+    guard let value = try? transaction.read(UInt32.self, at: address),
+      value != UInt32(truncatingIfNeeded: transaction.note)
+    else { return }
+    // Between the preamble and the kernel's look the lock was freed and taken again, under a virtual id.
+    transaction.step(.retry, on: 0) { $0.wantsRetry = true }
+  }
+
+  private func physicalOwner(_ owner: Int32, in transaction: borrowing Transaction) -> Int32? {
+    let processes = transaction.names.processes
+    if let physical = processes.name(physical: owner), physical.state == .live,
+      physical.leader == transaction.caller.process
+    {
+      return nil
+    }
+    guard let virtual = processes.name(owner), virtual.state == .live else { return nil }
+    return virtual.physical.rawValue
+  }
+}

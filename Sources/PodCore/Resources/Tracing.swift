@@ -1,0 +1,45 @@
+import SystemPackage
+
+/// Calls that watch or control other processes, or the calls that they make.
+public enum Tracing {
+  private static let target = NameShape(
+    ProcessID.self, minusOne: .everyone, unknown: .invalidArgument)
+
+  private static func option(_ number: UInt32, _ label: String) -> Variant {
+    .argument(0, is: number, label)
+  }
+
+  private static let ring =
+    "its operations make calls of every kind without a system call; libraries fall back to others"
+  private static let strict = "strict mode kills a process for what the pod does in it"
+
+  /// The rows of tracing. Source: include/uapi/linux/{prctl,seccomp}.h.
+  public static let boundary: [BoundaryRow] = [
+    .open(.ptrace, .notPermitted, until: "programs in pods can trace each other"),  // P49, S8
+    .translated(
+      .prctl, when: option(0x5961_6D61, "PR_SET_PTRACER"), in: [.argument(1, target)],
+      performed: .inCaller),  // P50
+    .open(.perf_event_open, .noFunction, until: "records in its ring are translated"),  // P53
+    .open(.bpf, .notPermitted, until: "tasks in its queries are translated"),  // P54, R1
+    .open(.userfaultfd, .noFunction, until: "thread ids in its messages are translated"),  // P59
+    .open(.fanotify_init, .noFunction, until: "pids in its events are translated"),  // P60
+    .refused(.io_uring_setup, .noFunction, because: ring),  // P61
+    .refused(.io_uring_enter, .noFunction, because: ring),  // P61
+    .refused(.io_uring_register, .noFunction, because: ring),  // P61
+    .refused(
+      .seccomp, when: option(0, "SECCOMP_SET_MODE_STRICT"), .invalidArgument,
+      because: strict),  // DESIGN.md §4.9
+    .refused(
+      .prctl,
+      when: option(22, "PR_SET_SECCOMP").and(.argument(1, is: 1, "SECCOMP_MODE_STRICT")),
+      .invalidArgument, because: strict),  // DESIGN.md §4.9
+    .refused(
+      .seccomp,
+      when: option(1, "SECCOMP_SET_MODE_FILTER").and(
+        .argument(1, masked: 8, is: 8, "SECCOMP_FILTER_FLAG_NEW_LISTENER")),
+      .resourceBusy, because: "a process has one listener, and it can be the pod's"),  // P58
+    .refused(
+      .prctl, when: option(35, "PR_SET_MM"), .notPermitted,
+      because: "the supervisor finds a program's arguments and auxiliary vector there"),  // P52, R2
+  ]
+}

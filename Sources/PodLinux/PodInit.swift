@@ -1,0 +1,322 @@
+internal import CLinux
+internal import CPodVDSO
+internal import Glibc
+package import SystemPackage
+
+/// A pod's process 1, as the host program holds it.
+///
+/// In a nutshell: ``start(mode:)`` runs the embedded image as a process that shares nothing with the
+/// host but one socket. ``launch(_:id:descriptors:)`` sends it a specification; init forks, and the
+/// child sets itself up and executes the program. In ``Mode/traced`` the tracer hears of it by
+/// breakpoints, whose registers ``Signal`` names; in ``Mode/untraced`` failures come as messages
+/// (``nextFailure(milliseconds:)``). When the value goes away, or by ``end()``, init sees the end of
+/// its socket and exits.
+///
+/// All methods may be called from any thread; there is no lock, since each is one system call on the
+/// socket or the pidfd.
+package final class PodInit: Sendable {
+  /// Whether a tracer attends to init.
+  package enum Mode: Sendable {
+    /// Init and its children report by `int3`. Nothing may be asked of init before the tracer has
+    /// seized it with the fork option: an untraced process dies of a breakpoint.
+    case traced
+    /// Init reports by messages, and ``ring()`` does nothing.
+    case untraced
+  }
+
+  /// What a breakpoint (SIGTRAP stop) of init, or of a child of it before its execve, says.
+  ///
+  /// The tracer must only believe it of these: any program can put the same words into its registers.
+  package enum Signal: Sendable, Equatable {
+    /// Init answers ``PodInit/ring()``.
+    case ring
+    /// The stopped process is the one made for this launch, still with init's descriptors.
+    case born(id: UInt32)
+    /// The launch failed; the process exits with 127 next, unless init itself reported.
+    case failed(Failure)
+
+    /// Reads the signal from the registers at a stop; nil when it is something else.
+    package init?(_ registers: Registers) {
+      let (rax, rdi, rsi, rdx) = registers.signalRegisters
+      switch rax {
+      case UInt64(POD_MAGIC_RING):
+        self = .ring
+      case UInt64(POD_MAGIC_BORN):
+        self = .born(id: UInt32(truncatingIfNeeded: rdi))
+      case UInt64(POD_MAGIC_FAILED):
+        self = .failed(
+          Failure(
+            id: UInt32(truncatingIfNeeded: rdi), error: UInt32(truncatingIfNeeded: rsi),
+            stage: UInt32(truncatingIfNeeded: rdx)))
+      default:
+        return nil
+      }
+    }
+  }
+
+  /// Why a launch did not get to the program.
+  package struct Failure: Sendable, Equatable {
+    /// The launch, as given to ``PodInit/launch(_:id:descriptors:)``.
+    package let id: UInt32
+    /// The error of the step that failed.
+    package let error: Errno
+    /// The step.
+    package let stage: Stage
+
+    init(id: UInt32, error: UInt32, stage: UInt32) {
+      self.id = id
+      self.error = Errno(rawValue: CInt(truncatingIfNeeded: error))
+      self.stage = Stage(rawValue: stage) ?? .specification
+    }
+  }
+
+  /// The steps from a launch message to the program's first instruction.
+  package enum Stage: UInt32, Sendable {
+    case specification = 1
+    case fork = 2
+    case descriptors = 3
+    case session = 4
+    case terminal = 5
+    case directory = 6
+    case credentials = 7
+    case capabilities = 8
+    case filter = 9
+    case exec = 10
+  }
+
+  /// A descriptor that a program gets, and its number there.
+  package struct PassedDescriptor: Sendable {
+    /// The host's descriptor; it stays the host's, a copy goes along.
+    package let source: FileDescriptor
+    /// The number in the program.
+    package let target: Int32
+
+    /// Passes `source` as number `target`.
+    package init(_ source: FileDescriptor, as target: Int32) {
+      self.source = source
+      self.target = target
+    }
+  }
+
+  /// Init's physical process id.
+  ///
+  /// Init may be reaped by process 1 once it has ended: use ``signal(_:)`` rather than the number.
+  package let processID: Int32
+  /// How init reports.
+  package let mode: Mode
+  private let control: OwnedDescriptor
+  private let pidfd: OwnedDescriptor
+
+  private init(
+    processID: Int32, mode: Mode, control: consuming OwnedDescriptor,
+    pidfd: consuming OwnedDescriptor
+  ) {
+    self.processID = processID
+    self.mode = mode
+    self.control = control
+    self.pidfd = pidfd
+  }
+
+  /// Starts a pod's init and waits until it can be traced and asked.
+  ///
+  /// Init's parent is not the host but the nearest subreaper or process 1, so that the host's
+  /// `waitpid(-1)` doesn't see it and no SIGCHLD comes (docs/findings.md). Costs no fork of the host.
+  ///
+  /// - Throws: `Errno.permissionDenied` where memfds may not be executed (vm.memfd_noexec);
+  ///   `.resourceTemporarilyUnavailable` at the limit of processes; `.connectionReset` when init ended
+  ///   before it was ready; `.noFunction` on an architecture without an image.
+  package static func start(mode: Mode) throws(Errno) -> PodInit {
+    #if arch(x86_64)
+      let image = try imageDescriptor()
+      var ends: (Int32, Int32) = (-1, -1)
+      _ = try valueOrErrno(CLinux_seqpacket_pair(&ends.0, &ends.1))
+      let control = OwnedDescriptor(owning: ends.0)
+      let inits = OwnedDescriptor(owning: ends.1)
+      let argument: String
+      switch mode {
+      case .traced: argument = String(getpid())
+      case .untraced: argument = "untraced"
+      }
+      var pidfdNumber: Int32 = -1
+      let result = withArgumentVector(["pod-init", argument]) { arguments in
+        withArgumentVector([]) { environment in
+          CLinux_spawn_init(
+            inits.rawValue, image.rawValue, arguments, environment, 1, &pidfdNumber)
+        }
+      }
+      let processID = try valueOrErrno(result)
+      let podInit = PodInit(
+        processID: processID, mode: mode, control: control,
+        pidfd: OwnedDescriptor(owning: pidfdNumber))
+      close(inits.release())
+      guard let message = try podInit.receive(milliseconds: 10_000),
+        message.type == UInt32(POD_MESSAGE_READY)
+      else {
+        try podInit.signal(SIGKILL)
+        throw .connectionReset
+      }
+      return podInit
+    #else
+      throw .noFunction
+    #endif
+  }
+
+  /// Asks init to start a program.
+  ///
+  /// Returns as soon as the request is sent. What becomes of it is reported under `id`: by ``Signal``
+  /// to the tracer, or, failures only, by ``nextFailure(milliseconds:)``.
+  ///
+  /// - Parameters:
+  ///   - specification: The program and its surroundings.
+  ///   - id: A number of the caller's choice, unique among the launches under way.
+  ///   - descriptors: All descriptors that the program gets; every other number is closed there. With
+  ///     ``LaunchSpecification/Flags/controllingTerminal`` there has to be a terminal at 0.
+  /// - Throws: What ``LaunchSpecification/encoded(targets:)`` throws; `.brokenPipe` when init has
+  ///   ended; `.resourceTemporarilyUnavailable` when init takes no message for a second.
+  package func launch(
+    _ specification: LaunchSpecification, id: UInt32, descriptors: [PassedDescriptor]
+  ) throws(Errno) {
+    let file = try specification.written(targets: descriptors.map(\.target))
+    let numbers = [file.rawValue] + descriptors.map(\.source.rawValue)
+    let message = pod_message(type: UInt32(POD_MESSAGE_LAUNCH), id: id, error: 0, stage: 0)
+    for attempt in 0..<2 {
+      do {
+        return try send(message, descriptors: numbers)
+      } catch .resourceTemporarilyUnavailable where attempt == 0 {
+        _ = try poll(control, events: POLLOUT, milliseconds: 1_000)
+      }
+    }
+  }
+
+  /// Makes init stop, so that a tracer that sleeps in wait4 wakes and looks at its mailbox.
+  ///
+  /// Never blocks. When the socket is full, requests are waiting in it, each of which stops init
+  /// anyway.
+  ///
+  /// - Throws: `.brokenPipe` when init has ended.
+  package func ring() throws(Errno) {
+    do {
+      try send(
+        pod_message(type: UInt32(POD_MESSAGE_RING), id: 0, error: 0, stage: 0), descriptors: [])
+    } catch .resourceTemporarilyUnavailable {
+      return
+    }
+  }
+
+  /// The next failure of a launch, in ``Mode/untraced``.
+  ///
+  /// - Parameter milliseconds: How long to wait at most; negative: without end.
+  /// - Returns: nil when none came in time.
+  /// - Throws: `.connectionReset` when init has ended.
+  package func nextFailure(milliseconds: Int32) throws(Errno) -> Failure? {
+    while let message = try receive(milliseconds: milliseconds) {
+      if message.type == UInt32(POD_MESSAGE_FAILED) {
+        return Failure(id: message.id, error: message.error, stage: message.stage)
+      }
+    }
+    return nil
+  }
+
+  /// Sends init a signal, by its pidfd.
+  ///
+  /// - Throws: `.noSuchProcess` when it has ended. Source: pidfd_send_signal(2).
+  package func signal(_ number: Int32) throws(Errno) {
+    _ = try valueOrErrno(CLinux_pidfd_send_signal(pidfd.rawValue, number, nil, 0))
+  }
+
+  /// Ends init: it exits when it has dealt with the requests before. Programs are not ended.
+  package func end() {
+    shutdown(control.rawValue, Int32(SHUT_RDWR))
+  }
+
+  /// Waits until init has ended, and reaps it where it is the host's child after all (a host that is a
+  /// subreaper or process 1).
+  ///
+  /// A tracer has to have taken the exit's report first.
+  ///
+  /// - Parameter milliseconds: How long to wait at most; negative: without end.
+  /// - Returns: Whether it has ended.
+  package func waitUntilEnded(milliseconds: Int32) throws(Errno) -> Bool {
+    guard try poll(pidfd, events: POLLIN, milliseconds: milliseconds) else { return false }
+    _ = CLinux_waitid(
+      Int32(CLinux_P_PIDFD), pidfd.rawValue, nil,
+      WEXITED | WNOHANG | Int32(CLinux_WAIT_ALL), nil)
+    return true
+  }
+
+  private func send(_ message: pod_message, descriptors: [Int32]) throws(Errno) {
+    let result = withUnsafeBytes(of: message) { bytes in
+      CLinux_send(
+        control.rawValue, bytes.baseAddress, bytes.count, descriptors, descriptors.count,
+        Int32(MSG_DONTWAIT))
+    }
+    _ = try valueOrErrno(result)
+  }
+
+  private func receive(milliseconds: Int32) throws(Errno) -> pod_message? {
+    guard try poll(control, events: POLLIN, milliseconds: milliseconds) else { return nil }
+    var message = pod_message()
+    var count = 0
+    let result = withUnsafeMutableBytes(of: &message) { bytes in
+      CLinux_receive(
+        control.rawValue, bytes.baseAddress, bytes.count, nil, &count,
+        Int32(MSG_DONTWAIT))
+    }
+    guard try valueOrErrno(result) == MemoryLayout<pod_message>.size else {
+      throw .connectionReset
+    }
+    return message
+  }
+}
+
+/// Waits for events on one descriptor, through interruptions by signals.
+///
+/// An interruption starts the time anew: the limits here are safety nets, not deadlines.
+private func poll(
+  _ descriptor: borrowing OwnedDescriptor, events: Int32, milliseconds: Int32
+) throws(Errno) -> Bool {
+  var entry = pollfd(fd: descriptor.rawValue, events: Int16(events), revents: 0)
+  while true {
+    let count = Glibc.poll(&entry, 1, milliseconds)
+    if count >= 0 {
+      return count > 0
+    }
+    let error = Errno(rawValue: errno)
+    guard error == .interrupted else { throw error }
+  }
+}
+
+/// The image as an executable memfd that can't be changed any more.
+private func imageDescriptor() throws(Errno) -> OwnedDescriptor {
+  let file = OwnedDescriptor(
+    owning: try valueOrErrno(
+      CLinux_memfd_create(
+        "pod-init", UInt32(CLinux_MFD_ALLOW_SEALING) | UInt32(CLinux_MFD_EXEC))))
+  let size = Int(CPodVDSO_init_image_size)
+  let written = CLinux_pwrite(file.rawValue, CPodVDSO_init_image_bytes(), size, 0)
+  guard try valueOrErrno(written) == size else { throw .ioError }
+  let seals =
+    CLinux_F_SEAL_SEAL | CLinux_F_SEAL_SHRINK | CLinux_F_SEAL_GROW | CLinux_F_SEAL_WRITE
+  _ = try valueOrErrno(CLinux_add_seals(file.rawValue, Int32(seals)))
+  return file
+}
+
+/// Calls `body` with a C argument vector of the strings.
+private func withArgumentVector<R>(
+  _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> R
+) -> R {
+  var bytes: [CChar] = []
+  var starts: [Int] = []
+  for string in strings {
+    starts.append(bytes.count)
+    bytes.append(contentsOf: string.utf8.map { CChar(bitPattern: $0) })
+    bytes.append(0)
+  }
+  return bytes.withUnsafeMutableBufferPointer { buffer in
+    var pointers: [UnsafeMutablePointer<CChar>?] = starts.map { start in
+      buffer.baseAddress.map { $0 + start }
+    }
+    pointers.append(nil)
+    return body(pointers)
+  }
+}

@@ -1,0 +1,397 @@
+internal import PodCore
+internal import SystemPackage
+
+/// What the kernel did with a call.
+enum KernelOutcome {
+  case answered(CallResult)
+  /// A fork-like call has made a thread or process.
+  case born(number: Int32, identity: Int)
+  /// A wait has given up a process's number for good.
+  case reaped(number: Int32, identity: Int)
+  /// The call waits.
+  case blocked
+  /// The caller exists no more.
+  case gone
+
+  var result: CallResult {
+    switch self {
+    case .answered(let result): result
+    case .born(let number, _), .reaped(let number, _): .success(Int(number))
+    case .blocked: .failure(.resourceTemporarilyUnavailable)
+    case .gone: .failure(.noSuchProcess)
+    }
+  }
+}
+
+extension KernelState {
+  static let cloneVM: UInt64 = 0x100
+  static let cloneParent: UInt64 = 0x8000
+  static let cloneThread: UInt64 = 0x10000
+
+  /// Performs a call of a thread.
+  ///
+  /// - Parameter isTrial: Whether only to find out if it would block; then nothing is changed.
+  mutating func perform(
+    _ call: Syscall, _ arguments: CallArguments, by identity: Int, isTrial: Bool,
+    isPinned: (Int32) -> Bool
+  ) -> KernelOutcome {
+    guard let number = numberOf[identity], let thread = threads[number],
+      let process = processes[thread.process]
+    else { return .gone }
+    reads(number)
+    reads(process.number)
+    if process.isStopped || process.isBorrowed { return .blocked }
+    switch call {
+    case .wait4, .waitid:
+      return wait(call, arguments, process, isTrial: isTrial)
+    case .rt_sigtimedwait:
+      return takeSignal(arguments, process, isTrial: isTrial)
+    case .pause:
+      return process.signals.interrupts ? .answered(.failure(.interrupted)) : .blocked
+    case .futex:
+      return futex(arguments, number, identity, process, isTrial: isTrial)
+    default: break
+    }
+    if isTrial { return .answered(.success(0)) }
+    do throws(Errno) {
+      switch call {
+      case .fork, .vfork, .clone:
+        return try fork(call, arguments, number, process, isPinned)
+      case .exit:
+        endThread(number, status: (arguments.int(0) & 0xFF) << 8)
+        return .gone
+      case .exit_group:
+        end(process.number, status: (arguments.int(0) & 0xFF) << 8)
+        return .gone
+      default:
+        return .answered(.success(try answer(call, arguments, number, process)))
+      }
+    } catch {
+      return .answered(.failure(error))
+    }
+  }
+
+  private mutating func answer(
+    _ call: Syscall, _ arguments: CallArguments, _ number: Int32, _ process: Process
+  ) throws(Errno) -> Int {
+    switch call {
+    case .getpid: return Int(process.number)
+    case .gettid, .set_tid_address: return Int(number)
+    case .getppid: return Int(process.parent)
+    case .getpgrp: return Int(process.group)
+    case .getpgid: return Int(try target(arguments.int(0), process).group)
+    case .getsid: return Int(try target(arguments.int(0), process).session)
+    case .setpgid: return try setGroup(arguments, process)
+    case .setsid: return try setSession(process)
+    case .execve, .execveat:
+      execute(number)
+      return 0
+    case .kill:
+      return try kill(
+        arguments.int(0), MockSignal(number: arguments.int(1), sender: process.number), process)
+    case .tkill:
+      return try signalThread(
+        nil, arguments.int(0),
+        MockSignal(number: arguments.int(1), code: -6, sender: process.number))
+    case .tgkill:
+      return try signalThread(
+        arguments.int(0), arguments.int(1),
+        MockSignal(number: arguments.int(2), code: -6, sender: process.number))
+    case .rt_sigqueueinfo:
+      return try kill(
+        arguments.int(0), try info(arguments[2], arguments.int(1), process), process)
+    case .rt_tgsigqueueinfo:
+      return try signalThread(
+        arguments.int(0), arguments.int(1), try info(arguments[3], arguments.int(2), process))
+    case .prctl:
+      // PR_SET_CHILD_SUBREAPER
+      guard arguments.int(0) == 36 else { throw .invalidArgument }
+      writes(process.number)
+      processes[process.number]?.isSubreaper = arguments[1] != 0
+      return 0
+    case .write:
+      let bytes = try memory(process).read(
+        RemoteAddress(rawValue: arguments[1]), Int(arguments[2]))
+      writes(process.number)
+      processes[process.number]?.output += bytes
+      return bytes.count
+    case .sched_yield: return 0
+    default: throw .noFunction
+    }
+  }
+
+  private func memory(_ process: Process) -> AddressSpace {
+    spaces[process.space] ?? AddressSpace()
+  }
+
+  private mutating func target(_ number: Int32, _ process: Process) throws(Errno) -> Process {
+    if number == 0 { return process }
+    reads(number)
+    let leader = threads[number]?.process ?? number
+    guard let target = processes[leader] else { throw .noSuchProcess }
+    return target
+  }
+
+  // MARK: Groups and sessions
+
+  private mutating func setGroup(_ arguments: CallArguments, _ caller: Process) throws(Errno) -> Int
+  {
+    let target = try target(arguments.int(0), caller)
+    let group = arguments.int(1) == 0 ? target.number : arguments.int(1)
+    if arguments.int(1) < 0 { throw .invalidArgument }
+    if target.isZombie { throw .noSuchProcess }
+    if confinesGroups {
+      if target.number != caller.number, target.parent != caller.number { throw .noSuchProcess }
+      if target.parent == caller.number, target.hasExecuted { throw .permissionDenied }
+      if target.session != caller.session { throw .notPermitted }
+    }
+    if target.session == target.number { throw .notPermitted }
+    footprint.add(.reading(Footprint.allTasks))
+    if group != target.number {
+      let exists = processes.values.contains { $0.group == group && $0.session == target.session }
+      if confinesGroups, !exists { throw .notPermitted }
+    }
+    writes(target.number)
+    footprint.add(.writing(Footprint.numbers))
+    processes[target.number]?.group = group
+    return 0
+  }
+
+  private mutating func setSession(_ caller: Process) throws(Errno) -> Int {
+    footprint.add(.reading(Footprint.allTasks))
+    if processes.values.contains(where: { $0.group == caller.number }) { throw .notPermitted }
+    writes(caller.number)
+    processes[caller.number]?.group = caller.number
+    processes[caller.number]?.session = caller.number
+    return Int(caller.number)
+  }
+
+  // MARK: Births
+
+  private mutating func fork(
+    _ call: Syscall, _ arguments: CallArguments, _ number: Int32, _ process: Process,
+    _ isPinned: (Int32) -> Bool
+  ) throws(Errno) -> KernelOutcome {
+    let flags = call == .clone ? arguments[0] : 0
+    if flags & Self.cloneThread != 0 {
+      guard let thread = makeThread(of: process.number, isPinned: isPinned) else {
+        throw .resourceTemporarilyUnavailable
+      }
+      return .born(number: thread, identity: threads[thread]?.identity ?? 0)
+    }
+    guard
+      let child = makeProcess(
+        parent: flags & Self.cloneParent != 0 ? process.parent : process.number, like: process,
+        sharingMemory: flags & Self.cloneVM != 0 || call == .vfork, isPinned: isPinned)
+    else { throw .resourceTemporarilyUnavailable }
+    if call == .vfork { processes[process.number]?.isBorrowed = true }
+    return .born(number: child.number, identity: child.identity)
+  }
+
+  // MARK: Signals
+
+  private mutating func kill(
+    _ target: Int32, _ signal: MockSignal, _ caller: Process
+  ) throws(Errno) -> Int {
+    var targets: [Process]
+    if target == .min { throw .noSuchProcess }
+    switch target {
+    case 1...:
+      reads(target)
+      targets = [try self.target(target, caller)]
+    case -1:
+      footprint.add(.reading(Footprint.allTasks))
+      targets = processes.values.filter { $0.number != Self.initial && $0.number != caller.number }
+        .sorted { $0.number < $1.number }
+    default:
+      footprint.add(.reading(Footprint.allTasks))
+      targets = members(of: target == 0 ? caller.group : -target)
+    }
+    if targets.isEmpty { throw .noSuchProcess }
+    for target in targets { send(signal, to: target.number) }
+    return 0
+  }
+
+  private mutating func signalThread(
+    _ process: Int32?, _ thread: Int32, _ signal: MockSignal
+  ) throws(Errno) -> Int {
+    reads(thread)
+    guard let target = threads[thread], process == nil || process == target.process else {
+      throw .noSuchProcess
+    }
+    send(signal, to: target.process)
+    return 0
+  }
+
+  private func info(
+    _ address: UInt64, _ number: Int32, _ process: Process
+  ) throws(Errno) -> MockSignal {
+    let memory = memory(process)
+    func field(_ offset: Int) throws(Errno) -> Int32 {
+      Int32(
+        bitPattern: try memory.word(RemoteAddress(rawValue: address).advanced(by: offset)))
+    }
+    return MockSignal(
+      number: number, code: try field(SignalInfo.codeOffset),
+      sender: try field(SignalInfo.senderOffset), value: try field(24))
+  }
+
+  private mutating func takeSignal(
+    _ arguments: CallArguments, _ process: Process, isTrial: Bool
+  ) -> KernelOutcome {
+    let wanted: UInt64
+    do throws(Errno) {
+      let memory = memory(process)
+      let address = RemoteAddress(rawValue: arguments[0])
+      wanted =
+        UInt64(try memory.word(address)) | UInt64(try memory.word(address.advanced(by: 4))) << 32
+    } catch {
+      return .answered(.failure(error))
+    }
+    guard
+      let index = process.signals.pending.firstIndex(where: {
+        wanted & 1 << UInt64($0.number - 1) != 0
+      })
+    else { return .blocked }
+    if isTrial { return .answered(.success(0)) }
+    writes(process.number)
+    let signal = process.signals.pending[index]
+    processes[process.number]?.signals.pending.remove(at: index)
+    return .answered(store(signal.bytes, arguments[1], process).map { Int(signal.number) })
+  }
+
+  private mutating func store(
+    _ bytes: [UInt8], _ address: UInt64, _ process: Process
+  ) -> Result<Void, Errno> {
+    guard address != 0 else { return .success(()) }
+    do throws(Errno) {
+      try spaces[process.space]?.write(bytes, to: RemoteAddress(rawValue: address))
+      return .success(())
+    } catch {
+      return .failure(error)
+    }
+  }
+
+  // MARK: Waits
+
+  private mutating func wait(
+    _ call: Syscall, _ arguments: CallArguments, _ caller: Process, isTrial: Bool
+  ) -> KernelOutcome {
+    let isWaitID = call == .waitid
+    let options = arguments.int(isWaitID ? 3 : 2)
+    // WNOHANG, WUNTRACED or WSTOPPED, WEXITED, WCONTINUED, WNOWAIT
+    let wantsExits = !isWaitID || options & 4 != 0
+    let children = children(of: caller.number).filter { child in
+      if isWaitID {
+        switch arguments.int(0) {
+        case 1: return child.number == arguments.int(1)
+        case 2: return child.group == (arguments.int(1) == 0 ? caller.group : arguments.int(1))
+        default: return true
+        }
+      }
+      switch arguments.int(0) {
+      case 1...: return child.number == arguments.int(0)
+      case 0: return child.group == caller.group
+      case -1: return true
+      default: return child.group == 0 &- arguments.int(0)
+      }
+    }
+    if children.isEmpty { return .answered(.failure(.noChildProcess)) }
+    for child in children { reads(child.number) }
+    footprint.add(.reading(Footprint.events))
+    let found = children.first { child in
+      child.isZombie && wantsExits || options & 2 != 0 && child.stopToReport != nil
+        || options & 8 != 0 && child.continueToReport
+    }
+    guard let found else {
+      if options & 1 != 0 {
+        if isWaitID, !isTrial {
+          _ = store([UInt8](repeating: 0, count: SignalInfo.size), arguments[2], caller)
+        }
+        return .answered(.success(0))
+      }
+      return caller.signals.interrupts ? .answered(.failure(.interrupted)) : .blocked
+    }
+    if isTrial { return .answered(.success(0)) }
+    return give(found, arguments, caller, isWaitID: isWaitID, keeps: options & 0x0100_0000 != 0)
+  }
+
+  private mutating func give(
+    _ child: Process, _ arguments: CallArguments, _ caller: Process, isWaitID: Bool, keeps: Bool
+  ) -> KernelOutcome {
+    let status: Int32
+    let code: Int32
+    let value: Int32
+    if let exit = child.status {
+      (status, code) = (exit, exit & 0x7F == 0 ? 1 : 2)
+      value = code == 1 ? exit >> 8 & 0xFF : exit & 0x7F
+    } else if let signal = child.stopToReport {
+      (status, code, value) = (signal << 8 | 0x7F, 5, signal)
+    } else {
+      (status, code, value) = (0xFFFF, 6, 18)
+    }
+    writes(child.number)
+    let stored: Result<Void, Errno>
+    if isWaitID {
+      let signal = MockSignal(
+        number: MockSignal.child, code: code, sender: child.number, value: value)
+      stored = store(signal.bytes, arguments[2], caller)
+    } else {
+      stored = store(
+        (0..<4).map { UInt8(truncatingIfNeeded: status >> ($0 * 8)) }, arguments[1], caller)
+    }
+    if case .failure(let error) = stored { return .answered(.failure(error)) }
+    let answer = isWaitID ? 0 : Int(child.number)
+    if keeps { return .answered(.success(answer)) }
+    guard child.isZombie else {
+      processes[child.number]?.stopToReport = nil
+      processes[child.number]?.continueToReport = false
+      return .answered(.success(answer))
+    }
+    reap(child.number)
+    return .reaped(number: Int32(answer), identity: child.identity)
+  }
+
+  // MARK: Locks with priority inheritance
+
+  private mutating func futex(
+    _ arguments: CallArguments, _ number: Int32, _ identity: Int, _ process: Process, isTrial: Bool
+  ) -> KernelOutcome {
+    let address = RemoteAddress(rawValue: arguments[0])
+    let operation = arguments.int(1) & 0x7F
+    writes(process.number)
+    do throws(Errno) {
+      let word = try memory(process).word(address)
+      let owner = Int32(bitPattern: word & 0x3FFF_FFFF)
+      switch operation {
+      case 6, 8, 13:
+        if owner == number { throw .deadlock }
+        if owner == 0 {
+          if isTrial { return .answered(.success(0)) }
+          lockWaiters[address]?.removeAll { $0 == identity }
+          let isContended = lockWaiters[address]?.isEmpty == false
+          try spaces[process.space]?.setWord(
+            address, UInt32(bitPattern: number) | (isContended ? 0x8000_0000 : 0))
+          return .answered(.success(0))
+        }
+        reads(owner)
+        guard threads[owner] != nil else { throw .noSuchProcess }
+        if operation == 8 { throw .resourceTemporarilyUnavailable }
+        if isTrial { return .blocked }
+        if !(lockWaiters[address, default: []].contains(identity)) {
+          lockWaiters[address, default: []].append(identity)
+          try spaces[process.space]?.setWord(address, word | 0x8000_0000)
+        }
+        return .blocked
+      case 7:
+        if owner != number { throw .notPermitted }
+        if isTrial { return .answered(.success(0)) }
+        try spaces[process.space]?.setWord(address, 0)
+        return .answered(.success(0))
+      default: throw .noFunction
+      }
+    } catch {
+      return .answered(.failure(error))
+    }
+  }
+}

@@ -1,0 +1,118 @@
+internal import PodCore
+internal import SystemPackage
+
+/// What a transaction has on the simulated kernel.
+final class MockTransactionHost: TransactionHost {
+  let process: MockProcess
+  let call: Syscall
+  let pod: MockPod?
+  /// What every part of a call may look at: its own task and entry, and those that its arguments name.
+  let base: Footprint
+  private let thread: VirtualName<ThreadID>
+  let callerState: any CallerState
+  private(set) var hasHolds = false
+  private var scratches: [RemoteAddress] = []
+
+  init(
+    _ process: MockProcess, _ call: Syscall, _ arguments: CallArguments, _ pod: MockPod?,
+    _ caller: Caller?
+  ) {
+    self.process = process
+    self.call = call
+    self.pod = pod
+    let number = process.physicalThread.rawValue
+    thread = caller?.thread ?? VirtualName(rawValue: number)
+    var base = process.base
+    if let pod {
+      let named = [arguments.int(0), arguments.int(1)]
+      if Self.namesOthers.contains(call), arguments.int(0) <= 0 || !Self.isNarrow(call) {
+        base.add(.readingTables(of: pod.names.pod))
+      }
+      for name in named where name > 0 { base.add(.readingEntry(name, of: pod.names.pod)) }
+      if let caller {
+        base.add(.readingEntry(caller.thread.rawValue, of: pod.names.pod))
+        base.add(.readingEntry(caller.process.rawValue, of: pod.names.pod))
+      }
+      base.add(.readingEntry(ProcessTable.initial.rawValue, of: pod.names.pod))
+    }
+    self.base = base
+    callerState =
+      process.kernel.inspect { $0.threads[number]?.state } ?? MockCallerState()
+    process.kernel.executor.touch(base)
+  }
+
+  /// Calls whose preambles look at the tables between their steps.
+  private static let namesOthers: Set<Syscall> = [
+    .kill, .tkill, .tgkill, .rt_sigqueueinfo, .rt_tgsigqueueinfo, .futex,
+  ]
+
+  /// Of these, those that look only at what their arguments name, if that is a process.
+  private static func isNarrow(_ call: Syscall) -> Bool { call == .kill }
+
+  private static let births: Set<Syscall> = [.fork, .vfork, .clone]
+
+  deinit { for address in scratches { process.release(address) } }
+
+  func willRun(_ step: Step, on name: Int32) -> Bool {
+    var footprint = base
+    if let pod, name > 0 { footprint.add(.readingEntry(name, of: pod.names.pod)) }
+    // The record of a birth is in no entry.
+    if let pod, Self.births.contains(call) {
+      footprint.add(.writingBirth(of: thread, in: pod.names.pod))
+    }
+    switch step {
+    case .hold:
+      footprint.add(.counting(Footprint.holds))
+    case .release:
+      footprint.add(.counting(Footprint.holds))
+    case .lookUp, .virtualize, .perform, .retry:
+      break
+    case .allocate, .lease, .bind, .publish, .retire, .reap, .restrict, .rollBack:
+      // What they change is seen by comparing the tables.
+      footprint.add(.reading(Footprint.holds))
+      footprint.add(.readingTables(of: pod?.names.pod))
+    }
+    let isRun = process.kernel.executor.willRun(
+      ScheduledStep(occasion: .call(call), step: step, name: name), footprint, isReady: nil)
+    if isRun, step == .hold { hasHolds = true }
+    return isRun
+  }
+
+  func perform(
+    _ call: Syscall, _ arguments: CallArguments, for caller: Caller
+  ) throws(Errno) -> Int {
+    let outcome = process.kernel.perform(
+      call, arguments, by: process.identity, canBlock: false)
+    return try outcome.result.get()
+  }
+
+  func read(_ address: RemoteAddress, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) {
+    buffer.copyBytes(from: try process.bytes(at: address, buffer.count))
+  }
+
+  func write(_ bytes: UnsafeRawBufferPointer, to address: RemoteAddress) throws(Errno) {
+    try process.write(Array(bytes), to: address)
+  }
+
+  func compareExchange(
+    _ address: RemoteAddress, expected: UInt32, desired: UInt32
+  ) throws(Errno) -> Bool {
+    let outcome = process.changeMemory { memory -> Result<Bool, Errno> in
+      do throws(Errno) {
+        guard try memory.word(address) == expected else { return .success(false) }
+        try memory.setWord(address, desired)
+        return .success(true)
+      } catch {
+        return .failure(error)
+      }
+    }
+    return try outcome?.get() ?? false
+  }
+
+  func scratch(_ bytes: UnsafeRawBufferPointer) throws(Errno) -> RemoteAddress {
+    let address = process.allocate(bytes.count)
+    try process.write(Array(bytes), to: address)
+    scratches.append(address)
+    return address
+  }
+}

@@ -1,0 +1,52 @@
+internal import CLinux
+public import PodCore
+internal import PodLinux
+internal import SystemPackage
+
+/// The backend that works wherever `ptrace` does, and the reference for correctness.
+///
+/// In a nutshell: the host program's tracer thread (``Supervisor``) seizes the pod's init, whose descendants are traced
+/// from birth. Each installs a seccomp filter made from the boundary table before its first program, so that only calls
+/// in which names cross stop: at the entry the supervisor runs the preamble and writes physical names into the registers,
+/// at the exit it runs the epilogue and writes virtual ones. Newborns, execs and ends are ptrace events. A call that names
+/// somebody else and doesn't block is run to its exit while the supervisor waits for nobody else, so that its target
+/// can't be reaped meanwhile.
+///
+/// Programs that use `ptrace` themselves get EPERM in its pods.
+///
+/// Lock order: the mailbox's lock is a leaf; everything else belongs to the supervisor's thread.
+///
+/// Source: DESIGN.md §6.
+public struct PtraceBackend: Backend {
+  /// "ptrace".
+  public static let name = "ptrace"
+
+  /// Makes the backend.
+  public init() {}
+
+  /// Signal frames are translated; programs in the pod can't trace.
+  public var capabilities: BackendCapabilities {
+    BackendCapabilities(nestedTracing: false, signalFrames: true, unavailable: Self.obstacle)
+  }
+
+  /// Starts a pod's init and its tracer thread.
+  ///
+  /// - Throws: `.backendUnavailable` when the machine doesn't let us trace, or isn't x86-64 Linux.
+  public func start(_ pod: PodSetup) async throws(PodError) -> any BackendSession {
+    if let obstacle = Self.obstacle { throw PodError(.backendUnavailable, obstacle) }
+    return try await PtraceSession.start(pod)
+  }
+
+  private static var obstacle: String? {
+    #if os(Linux) && arch(x86_64)
+      nil
+    #else
+      "the ptrace backend runs on Linux on x86-64 only"
+    #endif
+  }
+}
+
+extension Backend where Self == PtraceBackend {
+  /// The backend that traces the pod's processes.
+  public static var ptrace: PtraceBackend { PtraceBackend() }
+}

@@ -1,0 +1,173 @@
+internal import CLinux
+internal import Glibc
+internal import PodCore
+internal import PodLinux
+internal import Synchronization
+internal import SystemPackage
+
+/// A pod under the ptrace backend, as async callers see it.
+final class PtraceSession: BackendSession {
+  private let mailbox: Mailbox
+  private let ended: Promise<Void>
+  /// nil once it was joined.
+  private let thread: Mutex<SupervisorThread?>
+  private let streams: StreamService
+  /// The seccomp program that all programs of the pod get.
+  private let filter: [UInt8]
+
+  private init(
+    filter: [UInt8], mailbox: Mailbox, ended: Promise<Void>, thread: SupervisorThread
+  ) {
+    self.thread = Mutex(thread)
+    self.filter = filter
+    self.mailbox = mailbox
+    self.ended = ended
+    streams = StreamService()
+  }
+
+  let containment = Containment([
+    .processes: .init(
+      .namedOnly,
+      by:
+        "the tracer translates or refuses every call that names a process; the files of /proc are "
+        + "the host's, and what the user may do there a program in the pod may too"),
+    .terminals: .init(
+      .namedOnly, by: "a program on a terminal has a session of its own, and no host terminal"),
+  ])
+
+  static func start(_ setup: PodSetup) async throws(PodError) -> PtraceSession {
+    let filter: [UInt8]
+    do throws(Errno) {
+      filter = try BoundaryFilter.program(
+        for: setup.names.boundary, interposers: setup.names.interposers, interposed: .trace(0),
+        reportsRefusals: setup.configuration.tracesCalls)
+    } catch {
+      throw PodError(
+        .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
+      )
+    }
+    let podInit: PodInit
+    do throws(Errno) {
+      podInit = try PodInit.start(mode: .traced)
+    } catch {
+      throw PodError(
+        .backendUnavailable, "the pod's init could not be started", underlyingError: error)
+    }
+    let mailbox = Mailbox(podInit: podInit)
+    let ended = Promise<Void>()
+    let seized = Promise<Result<Void, Errno>>()
+    let thread: SupervisorThread
+    do throws(Errno) {
+      thread = try SupervisorThread.start(name: "\(setup.names.pod)") {
+        let supervisor = Supervisor(setup, podInit: podInit, mailbox: mailbox)
+        let result = supervisor.seizeInit()
+        seized.fulfil(result)
+        if case .success = result { supervisor.run() }
+        ended.fulfil(())
+      }
+    } catch {
+      podInit.end()
+      throw PodError(
+        .backendUnavailable, "no thread to be had for the tracer", underlyingError: error)
+    }
+    if case .failure(let error) = await seized.value {
+      podInit.end()
+      thread.join()
+      throw PodError(
+        .backendUnavailable,
+        isTraced
+          ? "this program is traced itself, by a pod around it or by a debugger, so it can't trace: run it "
+            + "outside"
+          : "this machine doesn't let a program trace its own processes: check kernel.yama.ptrace_scope "
+            + "and the container's seccomp profile",
+        underlyingError: error)
+    }
+    return PtraceSession(filter: filter, mailbox: mailbox, ended: ended, thread: thread)
+  }
+
+  /// Whether the host program has a tracer.
+  private static var isTraced: Bool {
+    guard let file = try? FileDescriptor.open("/proc/self/status", .readOnly) else { return false }
+    defer { try? file.close() }
+    return withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
+      guard let count = try? file.read(into: buffer) else { return false }
+      let text = String(decoding: buffer[..<count], as: UTF8.self)
+      return text.split(separator: "\n").contains {
+        $0.hasPrefix("TracerPid:") && !$0.hasSuffix("\t0")
+      }
+    }
+  }
+
+  func launch(_ request: LaunchRequest) async throws(PodError) -> LaunchedProcess {
+    let streams = try StandardStreams.open(request, self.streams)
+    var specification = LaunchSpecification(
+      paths: request.candidates, arguments: request.arguments,
+      environment: request.environment,
+      flags: .noNewPrivileges)
+    // On a terminal a program leads a session of its own. Without one it leads a group in init's session, so that the
+    // group isn't orphaned, and stop signals work as they do under a shell.
+    specification.flags.formUnion(
+      request.controllingTerminal ? [.newSession, .controllingTerminal] : .newProcessGroup)
+    specification.workingDirectory = request.workingDirectory
+    specification.userID = request.options.userID
+    specification.groupID = request.options.groupID
+    specification.supplementaryGroups = request.options.supplementaryGroups
+    specification.fileModeCreationMask = request.options.umask
+    specification.filter = filter
+
+    let status = Promise<TerminationStatus>()
+    let answer = Promise<Result<VirtualName<ProcessID>, PodError>>()
+    var descriptors = [
+      PodInit.PassedDescriptor(streams.input, as: 0),
+      PodInit.PassedDescriptor(streams.output, as: 1),
+      PodInit.PassedDescriptor(streams.error, as: 2),
+    ]
+    for (number, source) in request.descriptors.sorted(by: { $0.key < $1.key }) {
+      descriptors.append(PodInit.PassedDescriptor(source, as: number))
+    }
+    let launch = Launch(
+      request: request, specification: specification, descriptors: descriptors,
+      answer: { answer.fulfil($0) }, ended: { status.fulfil($0) })
+    guard mailbox.post(.launch(launch)) else { throw Self.podEnded }
+    let outcome = await answer.value
+    streams.closeChildEnds()
+    switch outcome {
+    case .failure(let error):
+      await streams.finish()
+      throw error
+    case .success(let name):
+      return LaunchedProcess(identifier: name) {
+        let result = await status.value
+        await streams.finish()
+        return result
+      }
+    }
+  }
+
+  func send(
+    signal: Int32, to process: VirtualName<ProcessID>, toGroup: Bool
+  ) async throws(PodError) {
+    let answer = Promise<Result<Void, PodError>>()
+    guard
+      mailbox.post(
+        .signal(signal, process, toGroup: toGroup, answer: { answer.fulfil($0) }))
+    else { throw Self.podEnded }
+    try await answer.value.get()
+  }
+
+  func processes() async -> [VirtualName<ProcessID>] {
+    let answer = Promise<[VirtualName<ProcessID>]>()
+    guard mailbox.post(.processes(answer: { answer.fulfil($0) })) else { return [] }
+    return await answer.value
+  }
+
+  func end() async {
+    _ = mailbox.post(.end)
+    await ended.value
+    // Nothing is left for it to do but to end.
+    thread.withLock { $0.take() }?.join()
+    streams.close()
+  }
+
+  static let podEnded = PodError(.podEnded, "the pod has ended; make a new one with withPod")
+}

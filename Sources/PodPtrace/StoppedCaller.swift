@@ -1,0 +1,267 @@
+internal import CLinux
+internal import Glibc
+internal import PodCore
+internal import PodLinux
+internal import SystemPackage
+
+/// A stopped thread as the host of the transaction that it is in.
+///
+/// Kernel calls are made in the thread's own context: registers are rewritten, the call runs to its exit stop, and the
+/// thread is brought back before the call that it made itself.
+final class StoppedCaller: TransactionHost {
+  private unowned let tracee: Tracee
+  private unowned let supervisor: Supervisor
+
+  init(_ tracee: Tracee, _ supervisor: Supervisor) {
+    self.tracee = tracee
+    self.supervisor = supervisor
+  }
+
+  var callerState: any CallerState { tracee.process }
+
+  func willRun(_ step: Step, on name: Int32) -> Bool { true }
+
+  func perform(
+    _ call: Syscall, _ arguments: CallArguments, for caller: Caller
+  ) throws(Errno) -> Int {
+    try tracee.perform(call, arguments, supervisor).get()
+  }
+
+  func processGroup(
+    of process: PhysicalName<ProcessID>, for caller: Caller
+  ) throws(Errno) -> PhysicalName<ProcessID> {
+    let group = getpgid(process.rawValue)
+    if group < 0 { throw Errno(rawValue: errno) }
+    return PhysicalName(rawValue: group)
+  }
+
+  func read(_ address: RemoteAddress, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) {
+    try tracee.process.space.memory.read(address, into: buffer, stopped: tracee.tid)
+  }
+
+  func write(_ bytes: UnsafeRawBufferPointer, to address: RemoteAddress) throws(Errno) {
+    try tracee.process.space.memory.write(address, bytes: bytes, stopped: tracee.tid)
+  }
+
+  func scratch(_ bytes: UnsafeRawBufferPointer) throws(Errno) -> RemoteAddress {
+    let address = try tracee.scratchAddress(for: bytes.count, supervisor)
+    try write(bytes, to: address)
+    return address
+  }
+
+  /// Source: proc_pid_fdinfo(5); fs/pidfs.c, `pidfd_show_fdinfo`: the number is that of the namespace that /proc shows.
+  func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
+    let exclusive: Int32 = 0o200
+    let file: FileDescriptor
+    do {
+      file = try FileDescriptor.open("/proc/\(tracee.tid)/fdinfo/\(descriptor)", .readOnly)
+    } catch Errno.noSuchFileOrDirectory {
+      throw .badFileDescriptor
+    } catch {
+      throw .notPermitted
+    }
+    defer { try? file.close() }
+    let text = withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
+      let count = (try? file.read(into: buffer)) ?? 0
+      return String(decoding: buffer[..<count], as: UTF8.self)
+    }
+    var flags: Int32 = 0
+    for line in text.split(separator: "\n") {
+      if line.hasPrefix("flags:\t") { flags = Int32(line.dropFirst(7), radix: 8) ?? 0 }
+      guard line.hasPrefix("Pid:\t"), let number = Int32(line.dropFirst(5)) else { continue }
+      if number <= 0 { throw .noSuchProcess }
+      return ProcessHandle.Target(
+        PhysicalName(rawValue: number), isThread: flags & exclusive != 0)
+    }
+    throw .badFileDescriptor
+  }
+
+  func compareExchange(
+    _ address: RemoteAddress, expected: UInt32, desired: UInt32
+  ) throws(Errno) -> Bool {
+    try tracee.compareExchange(address, expected, desired, supervisor)
+  }
+}
+
+extension Tracee {
+  /// Makes a kernel call in this thread's context while the call that it made waits.
+  func perform(
+    _ call: Syscall, _ arguments: CallArguments, _ supervisor: Supervisor
+  ) throws(Errno) -> CallResult {
+    try holdSignals()
+    if position == .exit { try reenter(supervisor) }
+    var injected = registers
+    injected.syscallNumber = Int(call.rawValue)
+    injected.setArguments(arguments)
+    try injected.set(to: tid)
+    try stepToExit(supervisor)
+    position = .exit
+    return try Registers(of: tid).callResult
+  }
+
+  /// From the entry or exit of a call to the exit of the call that the registers say.
+  private func stepToExit(_ supervisor: Supervisor) throws(Errno) {
+    while true {
+      try check(CLinux_ptrace_syscall(tid, 0))
+      let status = try wait(supervisor)
+      if CLinux_WIFSTOPPED(status) != 0, CLinux_WSTOPSIG(status) == SIGTRAP | 0x80 {
+        var info = CLinux_syscall_info()
+        try check(CLinux_ptrace_get_syscall_info(tid, &info))
+        if Int(info.op) == CLinux_SYSCALL_INFO_EXIT { return }
+      }
+    }
+  }
+
+  /// Makes the thread, stopped at an exit, execute its own system call instruction again, up to the filter's stop.
+  func reenter(_ supervisor: Supervisor) throws(Errno) {
+    try registersForRepetition.set(to: tid)
+    try goToFilter(supervisor)
+  }
+
+  /// Goes on to the filter's stop of the thread's own call.
+  private func goToFilter(_ supervisor: Supervisor) throws(Errno) {
+    while true {
+      try check(CLinux_ptrace_syscall(tid, 0))
+      let status = try wait(supervisor)
+      if Int(status >> 16) == CLinux_PTRACE_EVENT_SECCOMP { break }
+    }
+    position = .entry
+  }
+
+  /// Blocks all signals of the thread while it makes calls that are not its own: one that came between them would be
+  /// delivered on the way, to a handler that finds registers of ours.
+  private func holdSignals() throws(Errno) {
+    guard heldMask == nil else { return }
+    var mask: UInt64 = 0
+    try check(CLinux_ptrace_getsigmask(tid, &mask))
+    try check(CLinux_ptrace_setsigmask(tid, .max))
+    heldMask = mask
+  }
+
+  /// Ends ``holdSignals()``: the thread goes on with its own call.
+  func restoreSignals() throws(Errno) {
+    guard let mask = heldMask else { return }
+    heldMask = nil
+    try check(CLinux_ptrace_setsigmask(tid, mask))
+    // A group stop that came meanwhile was passed over; the kernel reports it again when asked.
+    if missedStop {
+      missedStop = false
+      try check(CLinux_ptrace_interrupt(tid))
+    }
+  }
+
+  /// The registers at the entry, back before the instruction that made the call.
+  var registersForRepetition: Registers {
+    var again = registers
+    again.instructionPointer = registers.instructionPointer + -2
+    again.result = UInt64(registers.syscallNumber)
+    // Outside a call: the kernel must not take the change for a restart.
+    again.skipCall()
+    return again
+  }
+
+  /// Waits for this thread's next stop.
+  private func wait(_ supervisor: Supervisor) throws(Errno) -> Int32 {
+    let status = try supervisor.report(of: self)
+    let event = Int(status >> 16)
+    // An exec's stop here is that of another thread, which has this one's number now.
+    guard CLinux_WIFSTOPPED(status) != 0, event != CLinux_PTRACE_EVENT_EXEC else {
+      lost = status
+      throw .noSuchProcess
+    }
+    if event == CLinux_PTRACE_EVENT_STOP { missedStop = true }
+    return status
+  }
+
+  private func check(_ result: Int32) throws(Errno) {
+    if result < 0 { throw Errno(rawValue: -result) }
+  }
+
+  /// Memory of the process that no program uses, for `count` bytes of this transaction.
+  func scratchAddress(for count: Int, _ supervisor: Supervisor) throws(Errno) -> RemoteAddress {
+    let space = process.space
+    let base: RemoteAddress
+    if let known = space.scratch {
+      base = known
+    } else {
+      base = try map(AddressSpace.scratchSize, protection: PROT_READ | PROT_WRITE, supervisor)
+      space.scratch = base
+    }
+    if scratch == nil, let slot = space.takeSlot() { scratch = (space, slot, 0) }
+    guard let used = scratch, used.used + count <= AddressSpace.slotSize else { throw .noMemory }
+    scratch?.used += (count + 15) / 16 * 16
+    return base + (used.slot * AddressSpace.slotSize + used.used)
+  }
+
+  private func map(
+    _ size: Int, protection: Int32, _ supervisor: Supervisor
+  ) throws(Errno) -> RemoteAddress {
+    let result = try perform(
+      .mmap,
+      CallArguments(
+        0, UInt64(size), UInt64(protection), UInt64(MAP_PRIVATE | MAP_ANONYMOUS), .max, 0),
+      supervisor)
+    return RemoteAddress(rawValue: UInt64(bitPattern: Int64(try result.get())))
+  }
+
+  /// `lock cmpxchg %esi, (%rdi)` and `syscall`, whose number is the word that was there.
+  private static let compareExchangeCode: [UInt8] = [0xF0, 0x0F, 0xB1, 0x37, 0x0F, 0x05]
+  private static let faults: UInt64 = 1 << UInt64(SIGSEGV - 1) | 1 << UInt64(SIGBUS - 1)
+
+  /// Replaces a word atomically: the thread executes one instruction on a page of ours, and there makes a call, which
+  /// becomes its own at the entry. A breakpoint or single step would be a signal, and a signal that is forced on a thread
+  /// which blocks or ignores it takes the program's handler away.
+  func compareExchange(
+    _ address: RemoteAddress, _ expected: UInt32, _ desired: UInt32, _ supervisor: Supervisor
+  ) throws(Errno) -> Bool {
+    let page: RemoteAddress
+    if let known = process.space.codePage {
+      page = known
+    } else {
+      page = try map(4096, protection: PROT_READ | PROT_EXEC, supervisor)
+      try process.space.memory.writeCode(page, bytes: Self.compareExchangeCode, stopped: tid)
+      process.space.codePage = page
+    }
+    try holdSignals()
+    // Out of the call first: a skipped one has an exit stop too.
+    if position == .entry {
+      var skipped = registers
+      skipped.skipCall()
+      try skipped.set(to: tid)
+      try stepToExit(supervisor)
+      position = .exit
+    }
+    var step = registers
+    step.skipCall()
+    step.instructionPointer = page
+    step.result = UInt64(expected)
+    step.arguments[0] = address.rawValue
+    step.arguments[1] = UInt64(desired)
+    try step.set(to: tid)
+    try check(CLinux_ptrace_setsigmask(tid, .max & ~Self.faults))
+    let found = try runToEntry(supervisor)
+    try check(CLinux_ptrace_setsigmask(tid, .max))
+    guard let found else { throw .badAddress }
+    try registers.set(to: tid)
+    try goToFilter(supervisor)
+    return found == expected
+  }
+
+  /// Runs our code to its call.
+  ///
+  /// - Returns: The call's number; nil when the code couldn't reach the word.
+  private func runToEntry(_ supervisor: Supervisor) throws(Errno) -> UInt32? {
+    while true {
+      try check(CLinux_ptrace_syscall(tid, 0))
+      let status = try wait(supervisor)
+      let signal = CLinux_WSTOPSIG(status)
+      if signal == SIGTRAP | 0x80 {
+        return UInt32(truncatingIfNeeded: try Registers(of: tid).syscallNumber)
+      }
+      if status >> 16 == 0, signal == SIGSEGV || signal == SIGBUS {
+        var info = siginfo_t()
+        if CLinux_ptrace_getsiginfo(tid, &info) == 0, info.si_code > 0 { return nil }
+      }
+    }
+  }
+}

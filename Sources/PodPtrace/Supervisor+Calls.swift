@@ -1,0 +1,241 @@
+internal import CLinux
+internal import Glibc
+internal import PodCore
+internal import PodLinux
+internal import SystemPackage
+
+/// How one call goes through: entry stop → preamble → kernel → exit stop → epilogue.
+extension Supervisor {
+  /// A call that the filter hands to us.
+  func enter(_ tracee: Tracee) {
+    do throws(Errno) {
+      tracee.registers = try Registers(of: tracee.tid)
+    } catch {
+      return
+    }
+    let number = tracee.registers.syscallNumber
+    guard let call = UInt16(exactly: number).flatMap({ Syscall(rawValue: $0) }) else {
+      report(refused: number, nil, .noFunction, by: tracee)
+      return answer(tracee, .failure(.noFunction))
+    }
+    tracee.process.threadPointer = tracee.registers.threadPointer
+    tracee.position = .entry
+    tracee.endScratch()
+    let host = StoppedCaller(tracee, self)
+    var transaction = Transaction(
+      call, CallArguments(tracee.registers), by: tracee.caller, names: names, host: host)
+    // A call that our filter doesn't stop at was stopped by one of the program's own, which has no tracer.
+    if transaction.row == nil, !names.interposers.contains(where: { $0.calls.contains(call) }) {
+      return answer(tracee, .failure(.noFunction))
+    }
+    let decision = transaction.enter()
+    if tracee.lost != nil {
+      drop(transaction)
+      return serveLost(tracee)
+    }
+    switch decision {
+    case .answer(let result):
+      trace(transaction, kernel: nil, seen: result)
+      if let error = transaction.row?.staticErrno {
+        report(refused: number, call, error, by: tracee)
+      }
+      answer(tracee, result)
+    case .perform:
+      let changes =
+        transaction.physicalArguments != transaction.arguments || transaction.physicalCall != call
+      if changes || tracee.position == .exit {
+        guard begin(tracee, transaction.physicalCall, transaction.physicalArguments) else {
+          drop(transaction)
+          return serveLost(tracee)
+        }
+      }
+      let performed = transaction.row?.performed ?? .inCaller
+      guard changes || transaction.hasEpilogue || setup.configuration.tracesCalls else {
+        resume(tracee)
+        return
+      }
+      tracee.awaitsNewborn = transaction.awaitsNewborn
+      tracee.transaction = consume transaction
+      resume(tracee)
+      // The kernel's part of a call that doesn't block is waited for here and now: nothing that it names can be reaped
+      // before it is over.
+      if performed != .inCallerBlocking { finishNow(tracee) }
+    }
+  }
+
+  /// Brings a thread to the point before the kernel's part, with physical arguments.
+  private func begin(
+    _ tracee: Tracee, _ call: Syscall, _ arguments: CallArguments
+  ) -> Bool {
+    do throws(Errno) {
+      if tracee.position == .exit { try tracee.reenter(self) }
+      try tracee.restoreSignals()
+      var registers = tracee.registers
+      registers.syscallNumber = Int(call.rawValue)
+      registers.setArguments(arguments)
+      try registers.set(to: tracee.tid)
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /// Ends a call without, or after, the kernel's part.
+  private func answer(_ tracee: Tracee, _ result: CallResult) {
+    var registers = tracee.registers
+    registers.skipCall()
+    registers.setResult(result)
+    do throws(Errno) {
+      try tracee.restoreSignals()
+      try registers.set(to: tracee.tid)
+    } catch {
+      return
+    }
+    resume(tracee)
+  }
+
+  /// Lets the program execute its system call instruction once more.
+  private func repeatCall(_ tracee: Tracee) {
+    tracee.endScratch()
+    do throws(Errno) {
+      try tracee.restoreSignals()
+      try tracee.registersForRepetition.set(to: tracee.tid)
+    } catch {
+      return
+    }
+    resume(tracee)
+  }
+
+  private func drop(_ transaction: consuming Transaction) {}
+
+  /// What ended a thread's call before it was over is an event like others.
+  private func serveLost(_ tracee: Tracee) {
+    guard let status = tracee.lost else { return }
+    tracee.lost = nil
+    serve(tracee.tid, status)
+  }
+
+  private func finishNow(_ tracee: Tracee) {
+    while tracee.transaction != nil, tracees[tracee.tid] === tracee {
+      do throws(Errno) {
+        serve(tracee.tid, try report(of: tracee))
+      } catch {
+        fail("thread \(tracee.tid) vanished during a call")
+        return
+      }
+    }
+  }
+
+  /// Waits for the next report of one thread, and of no other: nothing that its call names can be reaped meanwhile.
+  ///
+  /// A thread-group leader that is killed, or that another thread's exec replaces, reports nothing before the ends of
+  /// all other threads of the group were taken, so nobody sleeps for a leader that isn't alone.
+  ///
+  /// - Throws: `.noChildProcess` when there is no such thread any more.
+  ///
+  /// Source: ptrace(2), "execve(2) under ptrace"; kernel/exit.c, `delay_group_leader`.
+  func report(of tracee: Tracee) throws(Errno) -> Int32 {
+    let tid = tracee.tid
+    var turn: UInt32 = 0
+    while true {
+      let isLeader = tid == tracee.process.tgid && tracee.process.threads.count > 1
+      var status: Int32 = 0
+      let options = isLeader ? CLinux_WAIT_ALL | Int(WNOHANG) : CLinux_WAIT_ALL
+      let result = CLinux_wait4(tid, &status, Int32(options), nil)
+      if result == tid { return status }
+      if result < 0, result != -EINTR { throw Errno(rawValue: -result) }
+      guard isLeader else { continue }
+      turn += 1
+      if turn < 200 {
+        sched_yield()
+      } else {
+        usleep(min(turn - 199, 20) * 50)
+        if hasEnded(leader: tid) { takeEnds(ofThreadsBeside: tracee) }
+      }
+    }
+  }
+
+  /// Whether a leader is a zombie whose end isn't reported yet.
+  private func hasEnded(leader tid: Int32) -> Bool {
+    guard let file = try? FileDescriptor.open("/proc/\(tid)/stat", .readOnly) else { return true }
+    defer { try? file.close() }
+    return withUnsafeTemporaryAllocation(byteCount: 64, alignment: 1) { buffer in
+      guard let count = try? file.read(into: buffer) else { return true }
+      // "PID (COMMAND) STATE …", and the command may have parentheses of its own; it has 15 bytes at most.
+      guard let end = buffer[..<count].lastIndex(of: UInt8(ascii: ")")), end + 2 < count else {
+        return true
+      }
+      return [UInt8(ascii: "Z"), UInt8(ascii: "X")].contains(buffer[end + 2])
+    }
+  }
+
+  private func takeEnds(ofThreadsBeside leader: Tracee) {
+    for tid in leader.process.threads.union(unclaimed.keys) where tid != leader.tid {
+      var status: Int32 = 0
+      // Stops stay where they are: only an end that can be taken is.
+      var info = siginfo_t()
+      let options = WEXITED | WNOHANG | WNOWAIT | Int32(CLinux_WAIT_ALL)
+      guard CLinux_waitid(Int32(P_PID.rawValue), tid, &info, options, nil) == 0,
+        CLinux_siginfo_pid(&info) == tid,
+        CLinux_wait4(tid, &status, Int32(CLinux_WAIT_ALL) | WNOHANG, nil) == tid
+      else { continue }
+      serve(tid, status)
+    }
+  }
+
+  /// The exit stop of a call in flight.
+  func leave(_ tracee: Tracee) {
+    guard var transaction = tracee.transaction.take() else {
+      resume(tracee)
+      return
+    }
+    tracee.awaitsNewborn = false
+    var registers: Registers
+    do throws(Errno) { registers = try Registers(of: tracee.tid) } catch { return }
+    if !registers.isRestarting {
+      let kernel = registers.callResult
+      if kernel == .failure(.noChildProcess) { reapGone(childrenOf: tracee.caller.process) }
+      tracee.position = .exit
+      let seen = transaction.leave(kernel)
+      if transaction.wantsRetry {
+        drop(transaction)
+        repeatCall(tracee)
+        return
+      }
+      registers.setResult(seen)
+      trace(transaction, kernel: kernel, seen: seen)
+    }
+    tracee.endScratch()
+    // The kernel leaves a call's arguments as they were, and a restarted call begins with them.
+    registers.setArguments(transaction.arguments)
+    registers.syscallNumber = Int(transaction.call.rawValue)
+    do throws(Errno) {
+      try tracee.restoreSignals()
+      try registers.set(to: tracee.tid)
+    } catch {
+      return
+    }
+    resume(tracee)
+  }
+
+  private func report(refused number: Int, _ call: Syscall?, _ error: Errno, by tracee: Tracee) {
+    guard setup.configuration.tracesCalls,
+      tracee.process.reportedRefusals.insert(number).inserted
+    else { return }
+    setup.events(.refused(call, number: number, by: tracee.process.name, error))
+  }
+
+  private func trace(
+    _ transaction: borrowing Transaction, kernel: CallResult?, seen: CallResult
+  ) {
+    guard setup.configuration.tracesCalls else { return }
+    setup.events(
+      .call(
+        TracedCall(
+          caller: transaction.caller, call: transaction.call,
+          virtualArguments: transaction.arguments,
+          physicalArguments: kernel == nil ? nil : transaction.physicalArguments,
+          physicalResult: kernel, virtualResult: seen,
+          namedArguments: transaction.row?.namedArguments ?? [])))
+  }
+}

@@ -1,0 +1,154 @@
+internal import CLinux
+internal import PodCore
+internal import PodLinux
+internal import SystemPackage
+
+/// One address space of the pod, shared by threads and by processes made with `CLONE_VM`.
+final class AddressSpace {
+  /// Reached through the stopped thread only: a descriptor per process would be too many for the host program.
+  let memory = RemoteMemory()
+  /// How many processes that haven't ended have it.
+  var sharers = 1
+  /// One page for code that a thread executes for us.
+  var codePage: RemoteAddress?
+  /// Memory for copies that calls read and write instead of the program's own.
+  var scratch: RemoteAddress?
+  /// The parts of it that transactions in flight use.
+  private var usedSlots: Set<Int> = []
+
+  /// The size of the scratch memory in bytes.
+  static let scratchSize = 64 * 1024
+  /// What one transaction may use of it.
+  static let slotSize = 512
+
+  init() {}
+
+  /// The copy that a fork makes: the same mappings at the same addresses.
+  init(copying other: AddressSpace) {
+    codePage = other.codePage
+    scratch = other.scratch
+  }
+
+  func takeSlot() -> Int? {
+    guard
+      let slot = (0..<Self.scratchSize / Self.slotSize).first(where: { !usedSlots.contains($0) })
+    else { return nil }
+    usedSlots.insert(slot)
+    return slot
+  }
+
+  func giveBack(slot: Int) { usedSlots.remove(slot) }
+}
+
+/// One process (thread group) of the pod.
+final class TracedProcess: CallerState {
+  let tgid: Int32
+  let name: VirtualName<ProcessID>
+  /// Its threads whose end wasn't reported.
+  var threads: Set<Int32> = []
+  var space: AddressSpace
+  var dumpable: Int32?
+  /// Set from the fork by init until the program's exec.
+  var launch: Launch?
+  /// What to tell when the process ends, for a program that the host started.
+  var ended: (@Sendable (TerminationStatus) -> Void)?
+  /// Whether it still runs init's code: its breakpoints are messages to us.
+  var speaksForInit = false
+  /// The numbers of refused calls that were reported.
+  var reportedRefusals: Set<Int> = []
+  /// Where the calling thread's control block is; set before each transaction.
+  var threadPointer: RemoteAddress?
+  /// Called when a call has changed its credentials.
+  var onCredentialsChange: (() -> Void)?
+
+  init(tgid: Int32, name: VirtualName<ProcessID>, space: AddressSpace) {
+    self.tgid = tgid
+    self.name = name
+    self.space = space
+  }
+
+  var hasMemoryOfItsOwn: Bool { threads.count == 1 && space.sharers == 1 }
+
+  func credentialsChanged() { onCredentialsChange?() }
+}
+
+/// One thread of the pod, and the transaction that it is in.
+final class Tracee {
+  /// Where a stopped thread is in a system call.
+  enum Position {
+    /// Before the kernel's part, in the filter's stop.
+    case entry
+    /// After it.
+    case exit
+  }
+
+  let tid: Int32
+  var process: TracedProcess
+  var caller: Caller
+  /// The call whose kernel's part runs, or is about to.
+  var transaction: Transaction?
+  var position = Position.entry
+  /// The registers at the entry as the program had them.
+  var registers = Registers()
+  /// The scratch memory of the transaction, and how much of it is in use.
+  var scratch: (space: AddressSpace, slot: Int, used: Int)?
+  /// Whether it is in a fork whose event didn't come yet.
+  var awaitsNewborn = false
+  /// The flags of the fork that made it, until its first stop.
+  var birth: (flags: UInt64, childWord: RemoteAddress)?
+
+  /// The thread's own signal mask while it makes calls for us.
+  var heldMask: UInt64?
+  /// Whether a group stop came while it did.
+  var missedStop = false
+  /// How it ended, or that another thread's exec took its number, if that was seen while it made calls for us.
+  var lost: Int32?
+
+  /// Gives the transaction's scratch memory back.
+  func endScratch() {
+    guard let scratch else { return }
+    scratch.space.giveBack(slot: scratch.slot)
+    self.scratch = nil
+  }
+
+  init(tid: Int32, process: TracedProcess, caller: Caller) {
+    self.tid = tid
+    self.process = process
+    self.caller = caller
+  }
+}
+
+extension CallArguments {
+  init(_ registers: Registers) {
+    let arguments = registers.arguments
+    self.init(
+      arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5])
+  }
+}
+
+extension Registers {
+  mutating func setArguments(_ arguments: CallArguments) {
+    for index in 0..<6 { self.arguments[index] = arguments[index] }
+  }
+
+  /// The result of a call that has returned.
+  var callResult: CallResult {
+    if let resultError { return .failure(resultError) }
+    return .success(Int(bitPattern: UInt(result)))
+  }
+
+  mutating func setResult(_ result: CallResult) {
+    switch result {
+    case .success(let value): self.result = UInt64(bitPattern: Int64(value))
+    case .failure(let error): setResult(error: error)
+    }
+  }
+
+  /// Whether the kernel will make the call again, or turn this into EINTR, on the way back to the program.
+  ///
+  /// Source: include/linux/errno.h: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
+  var isRestarting: Bool {
+    guard let error = resultError else { return false }
+    return [512, 513, 514, 516].contains(error.rawValue)
+  }
+}

@@ -1,0 +1,154 @@
+@preconcurrency import Glibc
+import Subprocess
+import Synchronization
+import SystemPackage
+import Testing
+
+/// The C programs of `Tests/Programs`, compiled once a test run, and other programs that tests use.
+public enum TestPrograms {
+  /// How a program is built.
+  public enum Build: String, Sendable {
+    /// With the machine's own compiler and C library, dynamic.
+    case dynamic
+    /// Static, with musl.
+    case musl
+  }
+
+  private static let directory = Mutex<String?>(nil)
+
+  /// The path of a compiled program of `Tests/Programs`.
+  ///
+  /// - Throws: What the compiler said; a cancellation of the test, with the reason, where there is no such compiler.
+  public static func path(_ name: String, _ build: Build = .dynamic) async throws -> String {
+    let compiler = build == .musl ? "musl-gcc" : "gcc"
+    try require(compiler)
+    let target = try scratch() + "/\(name)-\(build.rawValue)"
+    if access(target, X_OK) == 0 { return target }
+    let source = FilePath(#filePath).removingLastComponent().removingLastComponent()
+      .appending("Programs").appending("\(name).c")
+    // To a name of its own first: tests compile at the same time.
+    let temporary = target + ".\(UInt64.random(in: 0 ... .max))"
+    let flags = build == .musl ? ["-static"] : ["-pthread"]
+    let result = try await Subprocess.run(
+      .name(compiler), arguments: Arguments(["-O1"] + flags + ["-o", temporary, source.string]),
+      output: .string(limit: 1 << 16), error: .combinedWithOutput)
+    guard result.terminationStatus.isSuccess else {
+      throw BuildFailure(description: "\(name): \(result.standardOutput)")
+    }
+    try publish(temporary, as: target)
+    return target
+  }
+
+  /// Gives a finished program its name, unless another test was first: a program that runs already, and executes itself,
+  /// must find the file that it was started from.
+  private static func publish(_ temporary: String, as target: String) throws {
+    let result = link(temporary, target)
+    let error = errno
+    unlink(temporary)
+    if result != 0, error != EEXIST { throw Errno(rawValue: error) }
+  }
+
+  /// A directory that every user may read, removed by the system's own tidying.
+  public static func scratch() throws -> String {
+    try directory.withLock { directory in
+      if let directory { return directory }
+      var template = Array("/tmp/pod-tests-XXXXXX".utf8CString)
+      guard mkdtemp(&template) != nil else { throw Errno(rawValue: errno) }
+      let path = template.withUnsafeBufferPointer { buffer in
+        buffer.baseAddress.map { String(cString: $0) } ?? ""
+      }
+      chmod(path, 0o755)
+      directory = path
+      return path
+    }
+  }
+
+  /// The podrun that was built with the tests, where every user may execute it.
+  public static func podrun() throws -> String { try product("podrun") }
+
+  /// Writes a file where every user may read it.
+  ///
+  /// - Returns: Its path.
+  public static func write(_ text: String, to name: String) throws -> String {
+    let path = try scratch() + "/" + name
+    let temporary = path + ".\(UInt64.random(in: 0 ... .max))"
+    let file = try FileDescriptor.open(
+      FilePath(temporary), .writeOnly, options: [.create, .exclusiveCreate],
+      permissions: [.ownerReadWrite, .groupRead, .otherRead])
+    defer { try? file.close() }
+    try file.writeAll(text.utf8)
+    rename(temporary, path)
+    return path
+  }
+
+  /// An executable target of the package that was built with the tests, where every user may execute it.
+  public static func product(_ name: String) throws -> String {
+    let target = try scratch() + "/" + name
+    if access(target, X_OK) == 0 { return target }
+    guard let built = builtProduct(name) else {
+      throw BuildFailure(description: "\(name) was not built beside the tests")
+    }
+    try copy(built, to: target)
+    return target
+  }
+
+  private static func builtProduct(_ name: String) -> FilePath? {
+    var candidates = CommandLine.arguments.filter { $0.contains(".build") }.map { FilePath($0) }
+    if let own = try? FilePath("/proc/self/exe").resolvingLink { candidates.append(own) }
+    for candidate in candidates {
+      var directory = candidate
+      while directory.components.count > 1 {
+        directory = directory.removingLastComponent()
+        let product = directory.appending(name)
+        if access(product.string, X_OK) == 0, directory.string.contains(".build") { return product }
+      }
+    }
+    return nil
+  }
+
+  /// Copies in a process of its own: a descriptor that is open for writing here is inherited by whatever another test
+  /// starts at that moment, and executing the copy then fails with ETXTBSY.
+  private static func copy(_ source: FilePath, to target: String) throws {
+    let temporary = target + ".\(UInt64.random(in: 0 ... .max))"
+    let command = ["/bin/cp", source.string, temporary]
+    var arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) }
+    arguments.append(nil)
+    defer { for text in arguments { free(text) } }
+    var pid: pid_t = 0
+    let result = posix_spawn(&pid, "/bin/cp", nil, nil, arguments, environ)
+    guard result == 0 else { throw Errno(rawValue: result) }
+    var status: Int32 = 0
+    while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+    guard status == 0 else { throw BuildFailure(description: "cp \(source) ended with \(status)") }
+    chmod(temporary, 0o755)
+    try publish(temporary, as: target)
+  }
+
+  /// Ends the test, saying why, where a program isn't installed.
+  public static func require(_ program: String) throws {
+    let path = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
+    let isThere = path.split(separator: ":").contains { access("\($0)/\(program)", X_OK) == 0 }
+    if !isThere { try Test.cancel("\(program) is not installed") }
+  }
+}
+
+/// A program of the tests could not be compiled.
+public struct BuildFailure: Error, CustomStringConvertible {
+  /// What the compiler said.
+  public let description: String
+}
+
+extension FilePath {
+  /// Where a symbolic link leads.
+  fileprivate var resolvingLink: FilePath {
+    get throws {
+      try withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PATH_MAX) + 1) { buffer in
+        guard let start = buffer.baseAddress else { throw Errno.noMemory }
+        let count = readlink(string, start, Int(PATH_MAX))
+        guard count >= 0 else { throw Errno(rawValue: errno) }
+        buffer[count] = 0
+        return FilePath(platformString: start)
+      }
+    }
+  }
+}

@@ -1,0 +1,67 @@
+import Foundation
+import PodCore
+import PodTestSupport
+import Testing
+
+@Suite("What podrun prints", .timeLimit(.minutes(5)))
+struct ReportTests {
+  @Test("--trace prints virtual and physical names")
+  func trace() async throws {
+    let outcome = try await podrun(["--trace", "bash", "-c", "kill -0 $$; echo $$"])
+    #expect(outcome.text == "2\n")
+    #expect(outcome.error.contains(/\[2\] getpid\(.*\) = 2/))
+    #expect(outcome.error.contains(/\[2\] kill\(2→\d+, 0/))
+  }
+
+  @Test("--trace with --verbose reports what is refused, and numbers that nobody knows")
+  func refusals() async throws {
+    try TestPrograms.require("python3")
+    let script = "import ctypes; c = ctypes.CDLL(None); c.syscall(425, 1, 0); c.syscall(1000)"
+    let outcome = try await podrun(["--trace", "--verbose", "python3", "-c", script])
+    #expect(outcome.status == 0)
+    #expect(outcome.error.contains("process 2: io_uring_setup was refused"), "\(outcome.error)")
+    #expect(outcome.error.contains("process 2: call 1000 was refused"), "\(outcome.error)")
+  }
+
+  @Test("--verbose says what the pod is and who is in it")
+  func verbose() async throws {
+    let outcome = try await podrun(["--verbose", "sh", "-c", "sleep 0; exit 5"])
+    #expect(outcome.status == 5)
+    for line in [
+      "containment of processes: namedOnly", "containment of files: none",
+      "process 2 (", "process 3 (", "process 2 ended: exited(5)",
+    ] { #expect(outcome.error.contains(line), "\(outcome.error)") }
+    #expect(outcome.error.split(separator: "\n").allSatisfy { $0.hasPrefix("podrun: ") })
+  }
+
+  @Test("syscalls prints every call of the kernel")
+  func syscalls() async throws {
+    let outcome = try await podrun(["syscalls"])
+    #expect(outcome.status == 0)
+    let names = Set(outcome.lines.compactMap { $0.split(separator: " ").first.map(String.init) })
+    let missing = Syscall.allCases.map(\.name).filter { !names.contains($0) }
+    #expect(missing == [])
+    let title = try #require(outcome.lines.first)
+    let column = try #require(title.firstRange(of: "verb")).lowerBound
+    let verbs = Set(BoundaryRow.Verb.words + ["nameless"])
+    for line in outcome.lines.dropFirst().dropLast() {
+      let offset = title.distance(from: title.startIndex, to: column)
+      let verb = line.dropFirst(offset).prefix { $0 != " " }
+      #expect(verbs.contains(String(verb)), "\(line)")
+    }
+  }
+
+  @Test("syscalls --json is the boundary table")
+  func syscallsAsJSON() async throws {
+    let outcome = try await podrun(["syscalls", "--json"])
+    let rows = try JSONDecoder().decode([BoundaryDescription].self, from: Data(outcome.output))
+    #expect(rows == BoundaryTable.standard.descriptions)
+  }
+
+  @Test("a program named syscalls is reached after --")
+  func programNamedSyscalls() async throws {
+    let outcome = try await podrun(["--", "syscalls"])
+    #expect(outcome.status == 127)
+    #expect(outcome.output.isEmpty)
+  }
+}

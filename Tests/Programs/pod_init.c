@@ -1,0 +1,33 @@
+// In a pod only: process 1 is seen, adopts, and can't be changed, signalled or joined.
+#include "check.h"
+#include <sys/resource.h>
+
+int main(void) {
+  if (getppid() != 1) return 77;
+  struct rlimit limit = {0, 0};
+  CHECK(kill(1, 0) == 0);
+  CHECK(kill(1, SIGKILL) == 0);
+  CHECK(kill(-1, 0) == -1 && errno == ESRCH);
+  CHECK(prlimit(1, RLIMIT_NOFILE, &limit, NULL) == -1 && errno == EPERM);
+  CHECK(setpriority(PRIO_PROCESS, 1, 19) == -1 && errno == EPERM);
+  CHECK(setpriority(PRIO_PGRP, 1, 19) == -1 && errno == EPERM);
+  CHECK(syscall(SYS_pidfd_open, 1, 0) == -1 && errno == EPERM);
+  CHECK(syscall(SYS_process_vm_readv, 1, NULL, 0, NULL, 0, 0) == -1 && errno == EPERM);
+  CHECK(setpgid(0, 1) == -1 && errno == EPERM);
+  CHECK(getpgid(1) == 1);
+  CHECK(getsid(1) == 1);
+  // After all that it still adopts and its number is still taken.
+  pid_t child = fork();
+  CHECK(child >= 0);
+  if (child == 0) {
+    if (fork() == 0) {
+      while (getppid() != 1) pause_ms(1);
+      _exit(0);
+    }
+    _exit(0);
+  }
+  reap_ok(child);
+  pause_ms(20);
+  CHECK(kill(1, 0) == 0);
+  return 0;
+}
