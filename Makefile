@@ -1,5 +1,6 @@
 # `make run` and `make test` are the README's two commands. Both install what is missing and say so.
 
+SHELL  := bash
 SWIFT  ?= swift
 PREFIX ?= /usr/local
 
@@ -20,9 +21,11 @@ run:
 	@echo
 	@.build/debug/podrun -- $(value CMD)
 
-# Run all tests.
+# Run all tests. What failed is said once more at the end, before the runner's last line.
 test: tools
-	$(SWIFT) test
+	@mkdir -p .build; set -o pipefail; $(SWIFT) test 2>&1 | tee .build/test.log || { \
+	  grep -aE -A8 'recorded an issue|error:' .build/test.log | grep -avE '^. (Test|Suite).*(passed|started)'; \
+	  tail -n 1 .build/test.log; exit 1; }
 
 # Install what the tests use.
 tools:
