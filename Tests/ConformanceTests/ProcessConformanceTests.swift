@@ -26,20 +26,20 @@ struct ProcessConformanceTests {
     #expect(outcome.status == .exited(0), "\(outcome.output)")
   }
 
-  @Test("the pod's init is out of reach", arguments: [TestEnvironment.ptrace, .ptraceUnprivileged])
+  @Test("the pod's init is out of reach", arguments: TestEnvironment.pods)
   func podInit(environment: TestEnvironment) async throws {
     let outcome = try await environment.run(try await TestPrograms.path("pod_init"))
     #expect(outcome.status == .exited(0), "\(outcome.output)")
   }
 
   @Test(
-    "ways around the pod are refused", arguments: [TestEnvironment.ptrace, .ptraceUnprivileged])
+    "ways around the pod are refused", arguments: TestEnvironment.pods)
   func refused(environment: TestEnvironment) async throws {
     let outcome = try await environment.run(try await TestPrograms.path("refused"))
     #expect(outcome.status == .exited(0), "\(outcome.output)")
   }
 
-  @Test("who is outside is out of reach", arguments: [TestEnvironment.ptrace, .ptraceUnprivileged])
+  @Test("who is outside is out of reach", arguments: TestEnvironment.pods)
   func outsider(environment: TestEnvironment) async throws {
     let outcome = try await environment.run(
       try await TestPrograms.path("outsider"), ["\(getpid())"])
@@ -49,7 +49,7 @@ struct ProcessConformanceTests {
   @Test(
     "static programs of another C library",
     arguments: programs.filter { !needsKernelHeaders.contains($0) },
-    [TestEnvironment.native, .ptrace])
+    [TestEnvironment.native, .ptrace, .ptraceEveryCall])
   func musl(program: String, environment: TestEnvironment) async throws {
     let outcome = try await environment.run(try await TestPrograms.path(program, .musl))
     #expect(outcome.status == .exited(0), "\(outcome.output)")

@@ -97,6 +97,11 @@ static inline int CLinux_ptrace_pokedata(pid_t tid, uint64_t address, unsigned l
 static inline int CLinux_ptrace_getregs(pid_t tid, struct user_regs_struct *registers) {
   return CLinux_ptrace(12, tid, 0, (unsigned long)registers);
 }
+// PTRACE_POKEUSER: variadic in glibc. Unlike the regsets it has the tracer's layout, also where the thread
+// runs 32-bit code.
+static inline int CLinux_ptrace_pokeuser(pid_t tid, unsigned long offset, unsigned long word) {
+  return CLinux_ptrace(6, tid, offset, word);
+}
 #endif
 // PTRACE_SETREGSET: variadic in glibc; `type` is an ELF note type (NT_PRSTATUS is 1).
 static inline long CLinux_ptrace_setregset(pid_t tid, unsigned long type, const void *buffer,
