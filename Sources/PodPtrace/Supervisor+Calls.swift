@@ -260,9 +260,25 @@ extension Supervisor {
       resume(tracee)
       return
     }
+    let isBarren = tracee.awaitsNewborn
     tracee.awaitsNewborn = false
     var registers: Registers
     do throws(Errno) { registers = try Registers(of: tracee.tid) } catch { return }
+    if isBarren && registers.resultError == nil || isTrapped(tracee, registers) {
+      // Nothing was done. What looks like a result is the call's number, and nobody of that number is the program's. (A
+      // fork that made somebody had its event before.)
+      registers.setArguments(transaction.arguments)
+      registers.syscallNumber = Int(transaction.call.rawValue)
+      drop(transaction)
+      tracee.endScratch()
+      do throws(Errno) {
+        try tracee.restoreSignals()
+        try registers.set(to: tracee.tid)
+      } catch {
+        return
+      }
+      return resume(tracee)
+    }
     if !registers.isRestarting {
       let kernel = registers.callResult
       if kernel == .failure(.noChildProcess) { reapGone(childrenOf: tracee.caller.process) }
@@ -305,6 +321,21 @@ extension Supervisor {
       return
     }
     resume(tracee)
+  }
+
+  /// Whether a filter of the program's own has trapped a call after we looked at it: the kernel then puts the call's
+  /// number where it was, in the result, and leaves a signal behind.
+  ///
+  /// Source: seccomp(2), SECCOMP_RET_TRAP; arch/x86/include/asm/syscall.h, `syscall_rollback`.
+  private func isTrapped(_ tracee: Tracee, _ registers: Registers) -> Bool {
+    guard registers.callResult == .success(registers.syscallNumber) else { return false }
+    var info = siginfo_t()
+    var index: UInt64 = 0
+    while CLinux_ptrace_peeksiginfo(tracee.tid, index, &info) == 1 {
+      if info.si_signo == SIGSYS, info.si_code == CLinux_SYS_SECCOMP { return true }
+      index += 1
+    }
+    return false
   }
 
   private func report(refused number: Int, _ call: Syscall?, _ error: Errno, by tracee: Tracee) {

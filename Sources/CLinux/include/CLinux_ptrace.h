@@ -75,6 +75,18 @@ static inline int CLinux_ptrace_getsiginfo(pid_t tid, siginfo_t *info) {
 static inline int CLinux_ptrace_setsiginfo(pid_t tid, const siginfo_t *info) {
   return CLinux_ptrace(0x4203, tid, 0, (unsigned long)info);
 }
+// PTRACE_PEEKSIGINFO: variadic in glibc. One of the signals that wait for this thread alone; returns 1 or, behind the
+// last, 0.
+static inline int CLinux_ptrace_peeksiginfo(pid_t tid, uint64_t index, siginfo_t *info) {
+  struct {
+    uint64_t offset;
+    uint32_t flags;
+    int32_t count;
+  } arguments = {index, 0, 1};
+  return CLinux_ptrace(0x4209, tid, (unsigned long)&arguments, (unsigned long)info);
+}
+// SYS_SECCOMP: an enumerator that older libcs lack.
+enum { CLinux_SYS_SECCOMP = 1 };
 // PTRACE_GETSIGMASK: variadic in glibc; the kernel's mask is one word.
 static inline int CLinux_ptrace_getsigmask(pid_t tid, uint64_t *mask) {
   return CLinux_ptrace(0x420a, tid, sizeof *mask, (unsigned long)mask);
