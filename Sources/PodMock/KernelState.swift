@@ -28,6 +28,8 @@ struct KernelState {
     /// Released by the child of a vfork.
     var isBorrowed = false
     var signals = SignalState()
+    /// Which signals each of its signal descriptors delivers.
+    var signalDescriptors: [Int32: UInt64] = [:]
     var output: [UInt8] = []
 
     var isZombie: Bool { status != nil }
@@ -144,7 +146,10 @@ struct KernelState {
     var process = Process(
       number: number, identity: identity, parent: parent, group: maker?.group ?? number,
       session: maker?.session ?? number, pod: maker?.pod, threads: [number], space: space)
-    if let maker { process.signals = maker.signals.inherited }
+    if let maker {
+      process.signals = maker.signals.inherited
+      process.signalDescriptors = maker.signalDescriptors
+    }
     processes[number] = process
     threads[number] = Thread(identity: identity, process: number, state: MockCallerState())
     numberOf[identity] = number
