@@ -76,7 +76,7 @@ struct ShellTests {
 
   @Test(
     "kill 0 and kill -1 reach the pod only",
-    arguments: [TestEnvironment.ptrace, .ptraceUnprivileged])
+    arguments: TestEnvironment.pods)
   func broadcast(environment: TestEnvironment) async throws {
     let everyone = try await bash(
       """
@@ -89,7 +89,7 @@ struct ShellTests {
     #expect(group.status == .signaled(15))
   }
 
-  @Test("orphans belong to process 1", arguments: [TestEnvironment.ptrace, .ptraceUnprivileged])
+  @Test("orphans belong to process 1", arguments: TestEnvironment.pods)
   func orphans(environment: TestEnvironment) async throws {
     // It asks when its parent, the subshell, has gone.
     let outcome = try await bash(
