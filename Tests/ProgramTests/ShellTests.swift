@@ -34,7 +34,7 @@ struct ShellTests {
       """
       true | false | (exit 3); echo ${PIPESTATUS[@]}
       (exit 5) & wait $!; echo $?
-      sleep 2 & a=$!; (sleep 0.02; exit 2) & b=$!; wait -n; echo $?; wait $a; echo $?
+      sleep 3 & a=$!; (sleep 0.5; exit 2) & b=$!; wait -n; echo $?; wait $a; echo $?
       seq 2000 | sort -n | tail -1
       echo $(echo $(echo nested))
       cat <(echo substituted)
