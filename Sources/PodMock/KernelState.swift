@@ -29,6 +29,12 @@ struct KernelState {
     var isBorrowed = false
     var signals = SignalState()
     var output: [UInt8] = []
+    /// Its real user.
+    var user: UInt32 = 0
+    /// The signal that it gets when its parent ends; 0 for none.
+    var deathSignal: Int32 = 0
+    /// Its process descriptors: identities.
+    var handles: [Int32: Int] = [:]
 
     var isZombie: Bool { status != nil }
   }
@@ -37,6 +43,7 @@ struct KernelState {
     let identity: Int
     let process: Int32
     let state: MockCallerState
+    var nice: Int32 = 0
   }
 
   /// What a supervisor is told, late.
@@ -73,6 +80,8 @@ struct KernelState {
   var lockWaiters: [RemoteAddress: [Int]] = [:]
   let range: ClosedRange<Int32>
   let confinesGroups: Bool
+  /// Answers calls in the kernel's stead.
+  let handler: MockKernel.Handler?
   private var cursor: Int32
   private var identities = 0
   private var lastSpace = 0
@@ -82,8 +91,9 @@ struct KernelState {
   /// The machine's init: number 1, outside the range that is given out.
   static let initial: Int32 = 1
 
-  init(range: ClosedRange<Int32>, confinesGroups: Bool) {
+  init(range: ClosedRange<Int32>, confinesGroups: Bool, handler: MockKernel.Handler? = nil) {
     self.range = range
+    self.handler = handler
     self.confinesGroups = confinesGroups
     cursor = range.lowerBound
     processes[Self.initial] = Process(
@@ -144,7 +154,11 @@ struct KernelState {
     var process = Process(
       number: number, identity: identity, parent: parent, group: maker?.group ?? number,
       session: maker?.session ?? number, pod: maker?.pod, threads: [number], space: space)
-    if let maker { process.signals = maker.signals.inherited }
+    if let maker {
+      process.signals = maker.signals.inherited
+      process.user = maker.user
+      process.handles = maker.handles
+    }
     processes[number] = process
     threads[number] = Thread(identity: identity, process: number, state: MockCallerState())
     numberOf[identity] = number
@@ -232,6 +246,9 @@ struct KernelState {
 
   private mutating func adoptChildren(of process: Process) {
     for child in children(of: process.number) {
+      if child.deathSignal > 0 {
+        send(MockSignal(number: child.deathSignal, sender: process.number), to: child.number)
+      }
       let reaper = reaper(for: process)
       writes(child.number)
       writes(reaper)
@@ -263,6 +280,12 @@ struct KernelState {
     if !processes.values.contains(where: { $0.space == process.space }) {
       spaces[process.space] = nil
     }
+  }
+
+  /// The number of a task that is there, if only as a zombie; nil when it is gone.
+  mutating func number(ofTask identity: Int) -> Int32? {
+    footprint.add(.reading(Footprint.allTasks))
+    return numberOf[identity] ?? processes.values.first { $0.identity == identity }?.number
   }
 
   func children(of number: Int32) -> [Process] {

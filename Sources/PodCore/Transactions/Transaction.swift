@@ -179,6 +179,11 @@ public protocol TransactionHost: AnyObject {
   /// - Throws: `.badFileDescriptor` when it is none; `.noSuchProcess` when the task is gone.
   func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target
 
+  /// The real user id of a task.
+  ///
+  /// - Throws: `.noSuchProcess`.
+  func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32
+
   /// The state of the caller that isn't in the tables of names.
   var callerState: any CallerState { get }
 }
@@ -188,6 +193,9 @@ extension TransactionHost {
   public func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
     throw .badFileDescriptor
   }
+
+  /// There is one user where the host knows of none.
+  public func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 { 0 }
 }
 
 extension TransactionHost {
