@@ -204,7 +204,7 @@ extension TransactionHost {
     of process: PhysicalName<ProcessID>, for caller: Caller
   ) throws(Errno) -> PhysicalName<ProcessID> {
     let group = try perform(
-      .getpgid, CallArguments(UInt64(process.rawValue)), for: caller)
+      .getpgid, CallArguments(UInt64(bitPattern: Int64(process.rawValue))), for: caller)
     return PhysicalName(rawValue: Int32(truncatingIfNeeded: group))
   }
 }
