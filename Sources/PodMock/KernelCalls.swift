@@ -166,13 +166,13 @@ extension KernelState {
     guard let identity = threads[number]?.identity ?? processes[number]?.identity else {
       throw .noSuchProcess
     }
-    return addHandle(of: identity, to: caller.number)
+    return addHandle(Handle(identity: identity, number: number), to: caller.number)
   }
 
-  mutating func addHandle(of identity: Int, to process: Int32) -> Int {
+  mutating func addHandle(_ handle: Handle, to process: Int32) -> Int {
     let descriptor = (processes[process]?.handles.keys.max() ?? 2) + 1
     writes(process)
-    processes[process]?.handles[descriptor] = identity
+    processes[process]?.handles[descriptor] = handle
     return Int(descriptor)
   }
 
@@ -180,10 +180,10 @@ extension KernelState {
   private mutating func describeHandle(
     _ arguments: CallArguments, _ caller: Process
   ) throws(Errno) -> Int {
-    guard arguments[1] & 0xFFFF == 0xFF0B, let identity = caller.handles[arguments.int(0)] else {
+    guard arguments[1] & 0xFFFF == 0xFF0B, let handle = caller.handles[arguments.int(0)] else {
       throw .inappropriateIOCTLForDevice
     }
-    guard let number = number(ofTask: identity), let target = process(ofTask: number) else {
+    guard let number = number(behind: handle), let target = process(ofTask: number) else {
       throw .noSuchProcess
     }
     let address = RemoteAddress(rawValue: arguments[2])

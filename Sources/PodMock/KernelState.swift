@@ -33,10 +33,17 @@ struct KernelState {
     var user: UInt32 = 0
     /// The signal that it gets when its parent ends; 0 for none.
     var deathSignal: Int32 = 0
-    /// Its process descriptors: identities.
-    var handles: [Int32: Int] = [:]
+    /// Its process descriptors.
+    var handles: [Int32: Handle] = [:]
 
     var isZombie: Bool { status != nil }
+  }
+
+  /// A process descriptor.
+  struct Handle {
+    let identity: Int
+    /// The number that the task had when it was opened.
+    let number: Int32
   }
 
   struct Thread {
@@ -283,9 +290,10 @@ struct KernelState {
   }
 
   /// The number of a task that is there, if only as a zombie; nil when it is gone.
-  mutating func number(ofTask identity: Int) -> Int32? {
-    footprint.add(.reading(Footprint.allTasks))
-    return numberOf[identity] ?? processes.values.first { $0.identity == identity }?.number
+  mutating func number(behind handle: Handle) -> Int32? {
+    reads(handle.number)
+    return numberOf[handle.identity]
+      ?? processes.values.first { $0.identity == handle.identity }?.number
   }
 
   func children(of number: Int32) -> [Process] {

@@ -165,6 +165,8 @@ public final class MockKernel: @unchecked Sendable {
     public let isStopped: Bool
     /// Its threads' numbers, in the order of their births.
     public let threads: [PhysicalName<ThreadID>]
+    /// The nice value of its main thread.
+    public let nice: Int32
     /// Signals that it has not taken yet.
     public let pending: [MockSignal]
   }
@@ -182,6 +184,7 @@ public final class MockKernel: @unchecked Sendable {
             session: PhysicalName(rawValue: process.session), pod: process.pod,
             isZombie: process.isZombie, isStopped: process.isStopped,
             threads: process.threads.map { PhysicalName(rawValue: $0) },
+            nice: state.threads[process.number]?.nice ?? 0,
             pending: process.signals.pending)
         }
     }

@@ -316,10 +316,11 @@ public struct MockProcess: Sendable {
   public func receive(handleOf other: MockProcess) -> Int? {
     kernel.change { state in
       let number = physicalNumber(state)
-      guard state.processes[number] != nil, state.numberOf[other.identity] != nil else {
+      guard state.processes[number] != nil, let target = state.numberOf[other.identity] else {
         return nil
       }
-      return state.addHandle(of: other.identity, to: number)
+      return state.addHandle(
+        KernelState.Handle(identity: other.identity, number: target), to: number)
     }
   }
 

@@ -90,10 +90,10 @@ final class MockTransactionHost: TransactionHost {
   func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
     let own = process.physical.rawValue
     let found = process.kernel.change { state -> Result<ProcessHandle.Target, Errno> in
-      guard let identity = state.processes[own]?.handles[descriptor] else {
+      guard let handle = state.processes[own]?.handles[descriptor] else {
         return .failure(.badFileDescriptor)
       }
-      guard let number = state.number(ofTask: identity) else { return .failure(.noSuchProcess) }
+      guard let number = state.number(behind: handle) else { return .failure(.noSuchProcess) }
       return .success(ProcessHandle.Target(PhysicalName(rawValue: number), isThread: false))
     }
     return try found.get()

@@ -99,6 +99,8 @@ extension [Probe.Name: Probe.Effect] {
   ]
   /// A thread: the kernel's number of one of the caller's own is taken too.
   fileprivate static let thread = process.with([.physicalThread: .passed])
+  /// One that is only looked at may be init.
+  fileprivate static let shown = thread.with([.initial: .named])
   /// A group is no thread.
   fileprivate static let group = process.with([.thread: .fails(.noSuchProcess)])
   /// Of a living group somebody has to be a member; the caller's own group is 2, the child's 3.
@@ -124,7 +126,7 @@ extension Probe {
   private static func clock(_ call: Syscall, _ bits: Int32) -> Probe {
     Probe(
       "P56", call, [], .argument(0),
-      .thread.unknown(.invalidArgument).with([
+      .shown.unknown(.invalidArgument).with([
         .minusOne: .passed, .group: .passed, .unknownGroup: .passed,
       ]), encode: { ~$0 << 3 | bits })
   }
@@ -175,19 +177,19 @@ extension Probe {
       Probe("P30", .rt_tgsigqueueinfo, [2, 0, 10, 0], .argument(1), .member),
       Probe(
         "P30", .rt_tgsigqueueinfo, [2, 2, 10, 0], .word(3, 16), .sender, words: [8: -1]),
-      Probe("P31", .pidfd_open, [0, 0], .argument(0), .process),
-      Probe("P31", .pidfd_open, [0, 0x80], .argument(0), .thread),
+      Probe("P31", .pidfd_open, [0, 0], .argument(0), .process.with([.initial: .named])),
+      Probe("P31", .pidfd_open, [0, 0x80], .argument(0), .shown),
       Probe("P41", .kcmp, [0, 2], .argument(0), .thread),
       Probe("P41", .kcmp, [2, 0], .argument(1), .thread),
-      Probe("P44", .getpriority, [1, 0], .argument(1), .livingGroup),
+      Probe("P44", .getpriority, [1, 0], .argument(1), .livingGroup.with([.initial: .named])),
       Probe("P44", .setpriority, [1, 0, 5], .argument(1), .livingGroup),
-      Probe("P44", .getpriority, [0, 0], .argument(1), .thread),
+      Probe("P44", .getpriority, [0, 0], .argument(1), .shown),
       Probe("P44", .setpriority, [0, 0, 5], .argument(1), .thread),
-      Probe("P45", .ioprio_get, [1, 0], .argument(1), .thread),
+      Probe("P45", .ioprio_get, [1, 0], .argument(1), .shown),
       Probe("P45", .ioprio_set, [1, 0, 5], .argument(1), .thread),
-      Probe("P45", .ioprio_get, [2, 0], .argument(1), .livingGroup),
+      Probe("P45", .ioprio_get, [2, 0], .argument(1), .livingGroup.with([.initial: .named])),
       Probe("P45", .ioprio_set, [2, 0, 5], .argument(1), .livingGroup),
-      Probe("P47", .capget, [0, 0], .word(0, 4), .thread.with([.zero: .caller])),
+      Probe("P47", .capget, [0, 0], .word(0, 4), .shown.with([.zero: .caller])),
       Probe(
         "P47", .capset, [0, 0], .word(0, 4),
         .thread.unknown(.notPermitted).with([
@@ -200,7 +202,7 @@ extension Probe {
         .process.unknown(.invalidArgument).with([.initial: .named])),
       Probe("P51", .prctl, [62, 2, 0, 1], .argument(2), .thread),
       Probe(
-        "P55", .timer_create, [0, 0, 0], .word(1, 16), .thread.unknown(.invalidArgument),
+        "P55", .timer_create, [0, 0, 0], .word(1, 16), .shown.unknown(.invalidArgument),
         words: [12: 4]),
       Probe("P65", .fcntl, [5, 8, 0], .argument(2), .owner),
       Probe("P66", .fcntl, [5, 15, 0], .word(2, 4), .exOwner(.thread), words: [0: 0]),
@@ -219,11 +221,14 @@ extension Probe {
     + each("P46, P48", [.prlimit64, .get_robust_list], [], .argument(0), .thread)
     + each(
       "P43",
+      [.sched_setscheduler, .sched_setparam, .sched_setattr, .sched_setaffinity], [],
+      .argument(0), .thread)
+    + each(
+      "P43",
       [
-        .sched_setscheduler, .sched_getscheduler, .sched_setparam, .sched_getparam,
-        .sched_setattr, .sched_getattr, .sched_setaffinity, .sched_getaffinity,
+        .sched_getscheduler, .sched_getparam, .sched_getattr, .sched_getaffinity,
         .sched_rr_get_interval,
-      ], [], .argument(0), .thread)
+      ], [], .argument(0), .shown)
     + [
       Syscall.clock_gettime, .clock_getres, .clock_nanosleep, .clock_adjtime, .timer_create,
     ].flatMap { call in

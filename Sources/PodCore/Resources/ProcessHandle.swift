@@ -95,8 +95,8 @@ public enum ProcessHandle {
 /// Source: pidfd_open(2); COVERAGE P31.
 struct OpenHandle: Wrapper {
   private static let ofThread: UInt64 = 0x80
-  private static let process = NameShape(ProcessID.self)
-  private static let thread = NameShape(ThreadID.self)
+  private static let process = NameShape(ProcessID.self, onlyLooks: true)
+  private static let thread = NameShape(ThreadID.self, onlyLooks: true)
 
   func preamble(_ transaction: inout Transaction) throws(Errno) {
     let name = transaction.arguments.int(0)
