@@ -183,6 +183,11 @@ public protocol TransactionHost: AnyObject {
   /// kinds of descriptors.
   func kind(ofDescriptor descriptor: Int32) -> DescriptorKind?
 
+  /// The real user id of a task.
+  ///
+  /// - Throws: `.noSuchProcess`.
+  func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32
+
   /// The state of the caller that isn't in the tables of names.
   var callerState: any CallerState { get }
 }
@@ -197,6 +202,9 @@ extension TransactionHost {
   public func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
     throw .badFileDescriptor
   }
+
+  /// There is one user where the host knows of none.
+  public func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 { 0 }
 }
 
 extension TransactionHost {
@@ -205,7 +213,7 @@ extension TransactionHost {
     of process: PhysicalName<ProcessID>, for caller: Caller
   ) throws(Errno) -> PhysicalName<ProcessID> {
     let group = try perform(
-      .getpgid, CallArguments(UInt64(process.rawValue)), for: caller)
+      .getpgid, CallArguments(UInt64(bitPattern: Int64(process.rawValue))), for: caller)
     return PhysicalName(rawValue: Int32(truncatingIfNeeded: group))
   }
 }
