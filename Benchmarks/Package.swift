@@ -17,7 +17,13 @@ let package = Package(
         .product(name: "PodPtrace", package: "swift-pods"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Subprocess", package: "swift-subprocess"),
-      ])
+      ]),
+    .executableTarget(
+      name: "names",
+      dependencies: [
+        .product(name: "PodCore", package: "swift-pods"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )

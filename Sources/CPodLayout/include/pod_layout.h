@@ -27,26 +27,26 @@ enum pod_entry_flags {
   POD_ENTRY_CHOSEN = 1u << 3,  // the number was asked for (restore), not chosen by the policy
 };
 
-// 56 bytes; with its two buckets an entry costs 64.
+// 44 bytes; with its two buckets an entry costs 52.
 struct pod_entry {
   uint32_t sequence; // odd while the writer changes the entry
-  uint16_t state;
-  uint16_t flags;
+  uint8_t state;
+  uint8_t flags;
+  uint16_t holds; // transactions in flight that refer to the entry
   int32_t virtual_name;
   int32_t physical_name;
-  uint32_t holds;      // transactions in flight that refer to the entry
-  uint32_t uses;       // other objects that show this number (group and session members)
   uint32_t next_virtual;
   uint32_t next_physical; // doubles as the free list's link
-  int32_t links[4];       // the resource's own words; a process: leader, parent, group, session
-  uint32_t generation;    // how often the slot was given out
-  uint32_t lease;         // who holds the lease
+  // The resource's own words. A process: order of birth, parent, group, session. A thread: process, order of birth.
+  // While the name is leased, the first is the lessee.
+  int32_t links[4];
+  uint32_t uses; // other objects that show this number (group and session members)
 };
 
 struct pod_table {
   uint32_t magic;
   uint32_t capacity;       // entries, without slot 0
-  uint32_t bucket_mask;    // buckets per index, minus one
+  uint32_t buckets;        // per index
   uint32_t chain_sequence; // odd while a chain is changed
   uint32_t count;          // entries that are not free
   uint32_t watermark;      // highest slot ever used
@@ -55,10 +55,9 @@ struct pod_table {
   uint32_t reserved[8];
 };
 
+// One an entry: a chain has one or two. Not a power of two, which would be up to two an entry.
 static inline uint32_t pod_table_buckets_for(uint32_t capacity) {
-  uint32_t buckets = 16;
-  while (buckets < capacity) buckets <<= 1;
-  return buckets;
+  return capacity < 16 ? 16 : capacity;
 }
 
 static inline uint64_t pod_table_size(uint32_t capacity) {
@@ -70,24 +69,26 @@ static inline uint64_t pod_table_size(uint32_t capacity) {
 static inline void pod_table_format(struct pod_table *table, uint32_t capacity, uint32_t pod) {
   table->magic = POD_TABLE_MAGIC;
   table->capacity = capacity;
-  table->bucket_mask = pod_table_buckets_for(capacity) - 1;
+  table->buckets = pod_table_buckets_for(capacity);
   table->pod = pod;
 }
 
+// Numbers in a row, which is what kernels give out, are spread evenly (multiples of the golden ratio).
+static inline uint32_t pod_table_hash(const struct pod_table *table, int32_t name) {
+  return (uint32_t)((uint64_t)((uint32_t)name * 2654435761u) * table->buckets >> 32);
+}
+
 static inline uint32_t *pod_table_virtual_bucket(const struct pod_table *table, int32_t name) {
-  return (uint32_t *)((char *)table + POD_TABLE_HEADER_SIZE) +
-         (((uint32_t)name * 2654435761u >> 7) & table->bucket_mask);
+  return (uint32_t *)((char *)table + POD_TABLE_HEADER_SIZE) + pod_table_hash(table, name);
 }
 
 static inline uint32_t *pod_table_physical_bucket(const struct pod_table *table, int32_t name) {
-  return (uint32_t *)((char *)table + POD_TABLE_HEADER_SIZE) + table->bucket_mask + 1 +
-         (((uint32_t)name * 2654435761u >> 7) & table->bucket_mask);
+  return (uint32_t *)((char *)table + POD_TABLE_HEADER_SIZE) + table->buckets +
+         pod_table_hash(table, name);
 }
 
 static inline struct pod_entry *pod_table_entry(const struct pod_table *table, uint32_t slot) {
-  return (struct pod_entry *)((char *)table + POD_TABLE_HEADER_SIZE +
-                              8ull * (table->bucket_mask + 1ull)) +
-         slot;
+  return (struct pod_entry *)((char *)table + POD_TABLE_HEADER_SIZE + 8ull * table->buckets) + slot;
 }
 
 // ---- readers, without a lock
@@ -95,8 +96,8 @@ static inline struct pod_entry *pod_table_entry(const struct pod_table *table, u
 // What a reader sees of an entry at one moment.
 struct pod_entry_view {
   uint32_t slot; // 0: no such name
-  uint16_t state;
-  uint16_t flags;
+  uint8_t state;
+  uint8_t flags;
   int32_t virtual_name;
   int32_t physical_name;
   int32_t links[4];
@@ -197,7 +198,7 @@ static inline void pod_chain_end(struct pod_table *table) {
   __atomic_store_n(&table->chain_sequence, table->chain_sequence + 1, __ATOMIC_RELEASE);
 }
 
-static inline void pod_entry_set_state(struct pod_entry *entry, uint16_t state, uint16_t flags) {
+static inline void pod_entry_set_state(struct pod_entry *entry, uint8_t state, uint8_t flags) {
   pod_entry_begin(entry);
   __atomic_store_n(&entry->state, state, __ATOMIC_RELAXED);
   __atomic_store_n(&entry->flags, flags, __ATOMIC_RELAXED);
@@ -211,7 +212,7 @@ static inline void pod_entry_set_link(struct pod_entry *entry, uint32_t index, i
 }
 
 // Takes a free slot and publishes it as allocated under the virtual name; 0 when the table is full.
-static inline uint32_t pod_table_allocate(struct pod_table *table, int32_t name, uint16_t flags) {
+static inline uint32_t pod_table_allocate(struct pod_table *table, int32_t name, uint8_t flags) {
   uint32_t slot = table->free_head;
   if (slot != 0)
     table->free_head = pod_table_entry(table, slot)->next_physical;
@@ -229,8 +230,6 @@ static inline uint32_t pod_table_allocate(struct pod_table *table, int32_t name,
   for (int i = 0; i < 4; i++) __atomic_store_n(&entry->links[i], 0, __ATOMIC_RELAXED);
   entry->holds = 0;
   entry->uses = 0;
-  entry->lease = 0;
-  entry->generation++;
   pod_entry_end(entry);
   pod_chain_begin(table);
   __atomic_store_n(&entry->next_physical, 0, __ATOMIC_RELAXED);

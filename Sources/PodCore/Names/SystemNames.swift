@@ -1,3 +1,4 @@
+internal import CPodLayout
 internal import Synchronization
 
 /// The system-wide table of one resource: which pod of this host program has a physical name, and under which virtual one.
@@ -7,13 +8,11 @@ internal import Synchronization
 ///
 /// Source: paper §4 (system-wide hash table) and §4.1.1 (pseudo-pod, entering while referenced).
 public final class SystemNames<R: Resource>: Sendable {
-  private struct Owner {
-    var pod: PodID
-    var name: VirtualName<R>
-  }
-  private struct State {
-    var owners: [PhysicalName<R>: Owner] = [:]
+  private struct State: ~Copyable {
+    var owners = OwnerTable()
     var outsideHolds: [PhysicalName<R>: Int] = [:]
+    /// What a pod calls a physical name that it has.
+    var pods: [PodID: @Sendable (PhysicalName<R>) -> VirtualName<R>] = [:]
   }
   private let state = Mutex(State())
 
@@ -22,7 +21,12 @@ public final class SystemNames<R: Resource>: Sendable {
 
   /// The pod and the virtual name behind a physical name; nil when it is outside.
   public func owner(of physical: PhysicalName<R>) -> (pod: PodID, name: VirtualName<R>)? {
-    state.withLock { $0.owners[physical].map { ($0.pod, $0.name) } }
+    state.withLock { state -> (pod: PodID, name: VirtualName<R>)? in
+      guard let pod = state.owners[physical.rawValue], let look = state.pods[pod] else {
+        return nil
+      }
+      return (pod, look(physical))
+    }
   }
 
   /// How many physical names are in pods.
@@ -33,7 +37,7 @@ public final class SystemNames<R: Resource>: Sendable {
   /// - Throws: ``NameError/unknownName`` when the name is in a pod: what is in a pod is invisible outside.
   public func holdOutside(_ physical: PhysicalName<R>) throws(NameError) {
     let isOutside = state.withLock { state in
-      guard state.owners[physical] == nil else { return false }
+      guard state.owners[physical.rawValue] == nil else { return false }
       state.outsideHolds[physical, default: 0] += 1
       return true
     }
@@ -56,23 +60,106 @@ public final class SystemNames<R: Resource>: Sendable {
   /// Makes a name a pod's, if no transaction of the outside refers to it: one step, so that none can begin in between.
   ///
   /// - Returns: Whether it is the pod's now.
-  func enter(_ physical: PhysicalName<R>, of pod: PodID, as name: VirtualName<R>) -> Bool {
+  func enter(_ physical: PhysicalName<R>, of pod: PodID) -> Bool {
     state.withLock { state in
       guard state.outsideHolds[physical] == nil else { return false }
-      state.owners[physical] = Owner(pod: pod, name: name)
+      state.owners.set(physical.rawValue, to: pod)
       return true
     }
   }
 
-  func insert(_ physical: PhysicalName<R>, of pod: PodID, as name: VirtualName<R>) {
-    state.withLock { $0.owners[physical] = Owner(pod: pod, name: name) }
+  func insert(_ physical: PhysicalName<R>, of pod: PodID) {
+    state.withLock { $0.owners.set(physical.rawValue, to: pod) }
   }
 
-  func remove(_ physical: PhysicalName<R>, of pod: PodID, as name: VirtualName<R>? = nil) {
+  /// The pod has the name no more; another pod that has it by now keeps it.
+  func remove(_ physical: PhysicalName<R>, of pod: PodID) {
     state.withLock { state in
-      guard let owner = state.owners[physical], owner.pod == pod else { return }
-      if let name, owner.name != name { return }
-      state.owners[physical] = nil
+      if state.owners[physical.rawValue] == pod { state.owners.remove(physical.rawValue) }
     }
+  }
+
+  /// A pod's table says what it calls a name. It is asked with this table's lock held, and takes none.
+  func join(_ pod: PodID, _ look: @escaping @Sendable (PhysicalName<R>) -> VirtualName<R>) {
+    state.withLock { $0.pods[pod] = look }
+  }
+
+  func leave(_ pod: PodID) { state.withLock { $0.pods[pod] = nil } }
+}
+
+/// Which pod has a number: 8 bytes a slot, 9 to 11 a number, since there may be as many as the machine has processes.
+///
+/// Open addressing with linear probing; what follows a removed number moves up, so that nothing marks its place.
+private struct OwnerTable: ~Copyable {
+  private struct Slot {
+    /// 0: empty.
+    var number: Int32
+    var pod: UInt32
+  }
+
+  private var slots: UnsafeMutableBufferPointer<Slot>
+  private(set) var count = 0
+
+  init() {
+    slots = .allocate(capacity: 16)
+    slots.initialize(repeating: Slot(number: 0, pod: 0))
+  }
+
+  deinit { slots.deallocate() }
+
+  private func home(of number: Int32) -> Int {
+    let hash = UInt32(bitPattern: number) &* 2_654_435_761
+    return Int(UInt64(hash) &* UInt64(slots.count) >> 32)
+  }
+
+  private func next(_ index: Int) -> Int { index + 1 == slots.count ? 0 : index + 1 }
+
+  private func find(_ number: Int32) -> Int {
+    var index = home(of: number)
+    while slots[index].number != number, slots[index].number != 0 { index = next(index) }
+    return index
+  }
+
+  subscript(number: Int32) -> PodID? {
+    let slot = slots[find(number)]
+    return number != 0 && slot.number == number ? PodID(rawValue: slot.pod) : nil
+  }
+
+  mutating func set(_ number: Int32, to pod: PodID) {
+    if number == 0 { return }
+    let index = find(number)
+    if slots[index].number == number {
+      slots[index].pod = pod.rawValue
+      return
+    }
+    slots[index] = Slot(number: number, pod: pod.rawValue)
+    count += 1
+    if count > slots.count / 10 * 9 { grow() }
+  }
+
+  private mutating func grow() {
+    let old = slots
+    slots = .allocate(capacity: old.count + old.count / 4 + 16)
+    slots.initialize(repeating: Slot(number: 0, pod: 0))
+    for slot in old where slot.number != 0 { slots[find(slot.number)] = slot }
+    old.deallocate()
+  }
+
+  mutating func remove(_ number: Int32) {
+    var hole = find(number)
+    guard number != 0, slots[hole].number == number else { return }
+    count -= 1
+    var index = next(hole)
+    while slots[index].number != 0 {
+      // Who lives between the hole and its own place stays.
+      let home = home(of: slots[index].number)
+      let staysBehind = hole <= index ? hole < home && home <= index : hole < home || home <= index
+      if !staysBehind {
+        slots[hole] = slots[index]
+        hole = index
+      }
+      index = next(index)
+    }
+    slots[hole] = Slot(number: 0, pod: 0)
   }
 }

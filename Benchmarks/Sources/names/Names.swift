@@ -1,0 +1,145 @@
+import ArgumentParser
+import Dispatch
+import PodCore
+import Synchronization
+import SystemPackage
+
+/// Look-ups in a table with as many names as are asked for: time, memory, and what threads do to each other.
+///
+/// Look-ups are independent and in random order, so what is measured is throughput: a processor has several under way.
+@main
+struct Names: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Measures look-ups in a table of names, in both directions, and its memory.")
+
+  @Option(help: "Names in the table.")
+  var entries = 1_000_000
+
+  @Option(help: "How often each series is run; medians are printed, with the least and the most.")
+  var runs = 9
+
+  typealias Virtual = VirtualName<ProcessID>
+  typealias Physical = PhysicalName<ProcessID>
+
+  func run() throws {
+    guard (16...4_000_000).contains(entries) else {
+      throw ValidationError("--entries must be 16…4000000")
+    }
+    // Half of each is looked for and never changed; the writer works on names beyond them.
+    let numbers = (1...Int32(4_194_303)).shuffled()
+    let physical = numbers.prefix(entries).map { Physical(rawValue: $0) }
+    let spare = Physical(rawValue: numbers[entries])
+    let before = try Self.residentMemory()
+    let system = SystemNames<ProcessID>()
+    let table = try Namespace<ProcessID>(
+      pod: PodID(rawValue: 1), range: 1...4_194_303, capacity: entries + 1, system: system)
+    for number in physical { try table.bind(table.allocate(), to: number) }
+    let used = try Self.residentMemory() - before
+    print("\(entries) names: \(Self.oneDigit(Double(used) / Double(entries))) bytes each,")
+    print("both indexes, free numbers and the host's table of physical names included")
+
+    let virtual = (1...Int32(entries)).map { Virtual(rawValue: $0) }.shuffled()
+    let wanted = physical.shuffled()
+    let byVirtual: @Sendable () -> Int32 = {
+      var sum: Int32 = 0
+      for name in virtual { sum ^= (try? table.entry(name).physical.rawValue) ?? 1 }
+      return sum
+    }
+    let byPhysical: @Sendable () -> Int32 = {
+      var sum: Int32 = 0
+      for name in wanted { sum ^= (try? table.entry(name).virtual.rawValue) ?? 1 }
+      return sum
+    }
+    print("\nns a look-up (median, least…most of \(runs) runs), each thread's own")
+    for (name, body) in [("virtual to physical", byVirtual), ("physical to virtual", byPhysical)] {
+      let expected = body()
+      for (readers, writes) in [(1, false), (2, false), (1, true), (2, true)] {
+        var costs: [Double] = []
+        var changes = 0
+        for _ in 0..<runs {
+          let (cost, made) = measure(readers: readers, table, writes ? spare : nil) {
+            precondition(body() == expected, "a look-up found another name")
+          }
+          costs.append(cost / Double(entries))
+          changes += made
+        }
+        let title =
+          "\(name), \(readers) reader\(readers > 1 ? "s" : "")"
+          + (writes ? " and a writer" : "")
+        print(Self.row(title, costs) + (writes ? ", \(changes / runs) names made a run" : ""))
+      }
+    }
+    print(Self.row("the machine's noise: the same arithmetic", noise()))
+  }
+
+  /// What a fixed piece of arithmetic costs, each time: what differs is the machine's doing.
+  private func noise() -> [Double] {
+    (0..<runs).map { _ in
+      var value: UInt64 = 1
+      let time = ContinuousClock().measure {
+        for _ in 0..<entries { value = value &* 6_364_136_223_846_793_005 &+ 1 }
+      }
+      return Self.nanoseconds(time) / Double(entries) + (value == 0 ? 1 : 0)
+    }
+  }
+
+  /// - Returns: The nanoseconds of the mean reader, and how many names the writer made and ended meanwhile.
+  private func measure(
+    readers: Int, _ table: Namespace<ProcessID>, _ spare: Physical?,
+    _ body: @escaping @Sendable () -> Void
+  ) -> (Double, Int) {
+    let group = DispatchGroup()
+    let total = Atomic<UInt64>(0)
+    let isDone = Atomic(false)
+    let changes = Atomic(0)
+    if let spare {
+      DispatchQueue.global().async(group: group) {
+        while !isDone.load(ordering: .relaxed) {
+          guard let name = try? table.allocate() else { break }
+          try? table.bind(name, to: spare)
+          try? table.retire(name)
+          try? table.reap(name)
+          changes.add(1, ordering: .relaxed)
+        }
+      }
+    }
+    let reading = DispatchGroup()
+    for _ in 0..<readers {
+      DispatchQueue.global().async(group: reading) {
+        let time = ContinuousClock().measure(body)
+        total.add(UInt64(Self.nanoseconds(time)), ordering: .relaxed)
+      }
+    }
+    reading.wait()
+    isDone.store(true, ordering: .relaxed)
+    group.wait()
+    return (
+      Double(total.load(ordering: .relaxed)) / Double(readers), changes.load(ordering: .relaxed)
+    )
+  }
+
+  private static func nanoseconds(_ duration: Duration) -> Double {
+    Double(duration.components.seconds) * 1e9 + Double(duration.components.attoseconds) / 1e9
+  }
+
+  private static func oneDigit(_ value: Double) -> Double { (value * 10).rounded() / 10 }
+
+  private static func row(_ title: String, _ values: [Double]) -> String {
+    let sorted = values.sorted()
+    let words =
+      "\(oneDigit(sorted[sorted.count / 2])) (\(oneDigit(sorted[0]))…\(oneDigit(sorted[sorted.count - 1])))"
+    return title + String(repeating: " ", count: max(1, 46 - title.count)) + words
+  }
+
+  /// This program's private memory, in bytes.
+  private static func residentMemory() throws -> Int {
+    let file = try FileDescriptor.open("/proc/self/status", .readOnly)
+    defer { try? file.close() }
+    var text = [UInt8](repeating: 0, count: 4096)
+    let count = try text.withUnsafeMutableBytes { try file.read(into: $0) }
+    return 1024
+      * (String(decoding: text[..<count], as: UTF8.self).split(separator: "\n")
+        .first { $0.hasPrefix("RssAnon:") }
+        .flatMap { Int($0.filter(\.isNumber)) } ?? 0)
+  }
+}
