@@ -75,9 +75,13 @@ struct Names: ParsableCommand {
   /// What a fixed piece of arithmetic costs, each time: what differs is the machine's doing.
   private func noise() -> [Double] {
     (0..<runs).map { _ in
-      var value: UInt64 = 1
+      var value = UInt64(entries)
       let time = ContinuousClock().measure {
-        for _ in 0..<entries { value = value &* 6_364_136_223_846_793_005 &+ 1 }
+        for _ in 0..<entries {
+          value ^= value << 13
+          value ^= value >> 7
+          value ^= value << 17
+        }
       }
       return Self.nanoseconds(time) / Double(entries) + (value == 0 ? 1 : 0)
     }

@@ -200,11 +200,22 @@ public final class Namespace<R: Resource>: Sendable {
       } else {
         return .failure(.rangeExhausted)
       }
-      guard pod_table_allocate(table, number, flags) != 0 else { return .failure(.rangeExhausted) }
+      let slot = pod_table_allocate(table, number, flags)
+      guard slot != 0 else { return .failure(.rangeExhausted) }
+      if slot == Self.manyNames, slot == table.pointee.watermark { useLargePages() }
       state.free.take(number)
       return .success(VirtualName(rawValue: number))
     }
     return try outcome.get()
+  }
+
+  /// From so many names on the table is worth large pages; a pod with fewer would only be larger.
+  private static var manyNames: UInt32 { 65_536 }
+
+  private func useLargePages() {
+    guard let end = pod_table_entry(table, table.pointee.watermark) else { return }
+    let used = UnsafeRawPointer(end) - UnsafeRawPointer(table)
+    pod_region_use_large_pages(table, UInt(used))
   }
 
   private func nextNumber(_ state: inout State, avoidingPhysical: Bool) -> Int32? {

@@ -300,6 +300,7 @@ public final class ProcessTable: Sendable {
       try space.lease(name, to: Self.planner)
       state.plan.children[parent, default: []].append(name)
     } else {
+      for name in state.plan.removeFamily(of: name) { forgetPlanned(name) }
       try space.giveBack(name)
     }
   }

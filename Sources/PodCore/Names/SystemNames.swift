@@ -109,7 +109,7 @@ private struct OwnerTable: ~Copyable {
 
   private func home(of number: Int32) -> Int {
     let hash = UInt32(bitPattern: number) &* 2_654_435_761
-    return Int(UInt64(hash) &* UInt64(slots.count) >> 32)
+    return Int((UInt64(hash) &* UInt64(slots.count)) >> 32)
   }
 
   private func next(_ index: Int) -> Int { index + 1 == slots.count ? 0 : index + 1 }
