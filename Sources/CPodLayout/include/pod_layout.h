@@ -27,7 +27,7 @@ enum pod_entry_flags {
   POD_ENTRY_CHOSEN = 1u << 3,  // the number was asked for (restore), not chosen by the policy
 };
 
-// 44 bytes; with its two buckets an entry costs 52.
+// 44 bytes; with its buckets an entry costs 54.
 struct pod_entry {
   uint32_t sequence; // odd while the writer changes the entry
   uint8_t state;
@@ -46,22 +46,30 @@ struct pod_entry {
 struct pod_table {
   uint32_t magic;
   uint32_t capacity;       // entries, without slot 0
-  uint32_t buckets;        // per index
+  uint32_t virtual_buckets;
   uint32_t chain_sequence; // odd while a chain is changed
   uint32_t count;          // entries that are not free
   uint32_t watermark;      // highest slot ever used
   uint32_t free_head;      // given-back slots
   uint32_t pod;            // the pod's number
-  uint32_t reserved[8];
+  uint32_t physical_buckets;
+  uint32_t reserved[7];
 };
 
-// One an entry: a chain has one or two. Not a power of two, which would be up to two an entry.
-static inline uint32_t pod_table_buckets_for(uint32_t capacity) {
+// The pod gives out numbers in a row, of which no two share one of so many buckets. The kernel gives the numbers of all
+// its processes, among which the pod's may be scattered: a few more, since a look-up that has to go on along its chain
+// costs as much as two.
+static inline uint32_t pod_table_virtual_buckets_for(uint32_t capacity) {
   return capacity < 16 ? 16 : capacity;
 }
 
+static inline uint32_t pod_table_physical_buckets_for(uint32_t capacity) {
+  return capacity < 16 ? 16 : capacity + capacity / 2;
+}
+
 static inline uint64_t pod_table_size(uint32_t capacity) {
-  return POD_TABLE_HEADER_SIZE + 8ull * pod_table_buckets_for(capacity) +
+  return POD_TABLE_HEADER_SIZE + 4ull * pod_table_virtual_buckets_for(capacity) +
+         4ull * pod_table_physical_buckets_for(capacity) +
          (uint64_t)sizeof(struct pod_entry) * (capacity + 1ull);
 }
 
@@ -69,26 +77,24 @@ static inline uint64_t pod_table_size(uint32_t capacity) {
 static inline void pod_table_format(struct pod_table *table, uint32_t capacity, uint32_t pod) {
   table->magic = POD_TABLE_MAGIC;
   table->capacity = capacity;
-  table->buckets = pod_table_buckets_for(capacity);
+  table->virtual_buckets = pod_table_virtual_buckets_for(capacity);
+  table->physical_buckets = pod_table_physical_buckets_for(capacity);
   table->pod = pod;
 }
 
-// Numbers in a row, which is what kernels give out, are spread evenly (multiples of the golden ratio).
-static inline uint32_t pod_table_hash(const struct pod_table *table, int32_t name) {
-  return (uint32_t)((uint64_t)((uint32_t)name * 2654435761u) * table->buckets >> 32);
-}
-
 static inline uint32_t *pod_table_virtual_bucket(const struct pod_table *table, int32_t name) {
-  return (uint32_t *)((char *)table + POD_TABLE_HEADER_SIZE) + pod_table_hash(table, name);
+  return (uint32_t *)((char *)table + POD_TABLE_HEADER_SIZE) + (uint32_t)name % table->virtual_buckets;
 }
 
 static inline uint32_t *pod_table_physical_bucket(const struct pod_table *table, int32_t name) {
-  return (uint32_t *)((char *)table + POD_TABLE_HEADER_SIZE) + table->buckets +
-         pod_table_hash(table, name);
+  return (uint32_t *)((char *)table + POD_TABLE_HEADER_SIZE) + table->virtual_buckets +
+         (uint32_t)name % table->physical_buckets;
 }
 
 static inline struct pod_entry *pod_table_entry(const struct pod_table *table, uint32_t slot) {
-  return (struct pod_entry *)((char *)table + POD_TABLE_HEADER_SIZE + 8ull * table->buckets) + slot;
+  return (struct pod_entry *)((char *)table + POD_TABLE_HEADER_SIZE +
+                              4ull * (table->virtual_buckets + (uint64_t)table->physical_buckets)) +
+         slot;
 }
 
 // ---- readers, without a lock
@@ -164,6 +170,56 @@ static inline struct pod_entry_view pod_table_find_physical(const struct pod_tab
       slot = __atomic_load_n(&pod_table_entry(table, slot)->next_physical, __ATOMIC_ACQUIRE);
     }
     if (!(chain & 1) && __atomic_load_n(&table->chain_sequence, __ATOMIC_ACQUIRE) == chain) return found;
+  }
+}
+
+// The translations alone, for those who need no more: they read the first 24 bytes of an entry, and are short, so that
+// a processor has several under way.
+
+// The physical name behind a virtual one; 0 when there is no such name, or nothing behind it yet.
+static inline int32_t pod_table_physical_of(const struct pod_table *table, int32_t name) {
+  for (;;) {
+    uint32_t chain = __atomic_load_n(&table->chain_sequence, __ATOMIC_ACQUIRE);
+    uint32_t slot = __atomic_load_n(pod_table_virtual_bucket(table, name), __ATOMIC_ACQUIRE);
+    for (uint32_t steps = 0; slot != 0 && slot <= table->capacity && steps <= table->capacity; steps++) {
+      const struct pod_entry *entry = pod_table_entry(table, slot);
+      for (;;) {
+        uint32_t before = __atomic_load_n(&entry->sequence, __ATOMIC_ACQUIRE);
+        int32_t found = __atomic_load_n(&entry->virtual_name, __ATOMIC_RELAXED);
+        int32_t physical = __atomic_load_n(&entry->physical_name, __ATOMIC_RELAXED);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (found != name) break;
+        if (__atomic_load_n(&entry->sequence, __ATOMIC_RELAXED) == before && !(before & 1)) return physical;
+      }
+      slot = __atomic_load_n(&entry->next_virtual, __ATOMIC_ACQUIRE);
+    }
+    if (!(chain & 1) && __atomic_load_n(&table->chain_sequence, __ATOMIC_ACQUIRE) == chain) return 0;
+  }
+}
+
+// The virtual name behind a physical one, as POD_PHYSICAL_CURRENT; 0 when there is none.
+static inline int32_t pod_table_virtual_of(const struct pod_table *table, int32_t name) {
+  for (;;) {
+    int32_t newest = 0;
+    uint32_t chain = __atomic_load_n(&table->chain_sequence, __ATOMIC_ACQUIRE);
+    uint32_t slot = __atomic_load_n(pod_table_physical_bucket(table, name), __ATOMIC_ACQUIRE);
+    for (uint32_t steps = 0; slot != 0 && slot <= table->capacity && steps <= table->capacity; steps++) {
+      const struct pod_entry *entry = pod_table_entry(table, slot);
+      for (;;) {
+        uint32_t before = __atomic_load_n(&entry->sequence, __ATOMIC_ACQUIRE);
+        int32_t found = __atomic_load_n(&entry->physical_name, __ATOMIC_RELAXED);
+        int32_t virtual_name = __atomic_load_n(&entry->virtual_name, __ATOMIC_RELAXED);
+        uint8_t state = __atomic_load_n(&entry->state, __ATOMIC_RELAXED);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (found != name) break;
+        if (__atomic_load_n(&entry->sequence, __ATOMIC_RELAXED) != before || (before & 1)) continue;
+        if (state == POD_ENTRY_LIVE) return virtual_name;
+        if (newest == 0) newest = virtual_name;
+        break;
+      }
+      slot = __atomic_load_n(&entry->next_physical, __ATOMIC_ACQUIRE);
+    }
+    if (!(chain & 1) && __atomic_load_n(&table->chain_sequence, __ATOMIC_ACQUIRE) == chain) return newest;
   }
 }
 

@@ -59,16 +59,15 @@ public final class SystemNames<R: Resource>: Sendable {
 
   /// Makes a name a pod's, if no transaction of the outside refers to it: one step, so that none can begin in between.
   ///
-  /// - Returns: Whether it is the pod's now.
+  /// - Returns: Whether it is the pod's now; not when there is no memory either.
   func enter(_ physical: PhysicalName<R>, of pod: PodID) -> Bool {
     state.withLock { state in
-      guard state.outsideHolds[physical] == nil else { return false }
-      state.owners.set(physical.rawValue, to: pod)
-      return true
+      state.outsideHolds[physical] == nil && state.owners.set(physical.rawValue, to: pod)
     }
   }
 
-  func insert(_ physical: PhysicalName<R>, of pod: PodID) {
+  /// - Returns: Whether there was memory for it.
+  func insert(_ physical: PhysicalName<R>, of pod: PodID) -> Bool {
     state.withLock { $0.owners.set(physical.rawValue, to: pod) }
   }
 
@@ -87,7 +86,7 @@ public final class SystemNames<R: Resource>: Sendable {
   func leave(_ pod: PodID) { state.withLock { $0.pods[pod] = nil } }
 }
 
-/// Which pod has a number: 8 bytes a slot, 9 to 11 a number, since there may be as many as the machine has processes.
+/// Which pod has a number: 8 bytes a slot, 9 to 10 a number, since there may be as many as the machine has processes.
 ///
 /// Open addressing with linear probing; what follows a removed number moves up, so that nothing marks its place.
 private struct OwnerTable: ~Copyable {
@@ -100,13 +99,20 @@ private struct OwnerTable: ~Copyable {
   private var slots: UnsafeMutableBufferPointer<Slot>
   private(set) var count = 0
 
-  init() {
-    slots = .allocate(capacity: 16)
-    slots.initialize(repeating: Slot(number: 0, pod: 0))
+  init() { slots = Self.allocate(16) ?? UnsafeMutableBufferPointer(start: nil, count: 0) }
+
+  deinit { pod_region_free(slots.baseAddress) }
+
+  /// Not from the heap, which keeps what it has when the table moves to a larger place.
+  private static func allocate(_ count: Int) -> UnsafeMutableBufferPointer<Slot>? {
+    guard let region = pod_region_allocate(UInt(count * MemoryLayout<Slot>.stride)) else {
+      return nil
+    }
+    return UnsafeMutableBufferPointer(
+      start: region.bindMemory(to: Slot.self, capacity: count), count: count)
   }
 
-  deinit { slots.deallocate() }
-
+  /// Numbers in a row are spread: they would make one long run.
   private func home(of number: Int32) -> Int {
     let hash = UInt32(bitPattern: number) &* 2_654_435_761
     return Int((UInt64(hash) &* UInt64(slots.count)) >> 32)
@@ -121,31 +127,33 @@ private struct OwnerTable: ~Copyable {
   }
 
   subscript(number: Int32) -> PodID? {
+    if slots.isEmpty { return nil }
     let slot = slots[find(number)]
     return number != 0 && slot.number == number ? PodID(rawValue: slot.pod) : nil
   }
 
-  mutating func set(_ number: Int32, to pod: PodID) {
-    if number == 0 { return }
+  /// - Returns: Whether there was memory for it.
+  mutating func set(_ number: Int32, to pod: PodID) -> Bool {
+    if number == 0 { return false }
+    if slots.isEmpty || (count + 1) * 10 > slots.count * 9 { grow() }
+    // One slot stays empty, where searches end.
+    guard count + 1 < slots.count else { return false }
     let index = find(number)
-    if slots[index].number == number {
-      slots[index].pod = pod.rawValue
-      return
-    }
+    if slots[index].number != number { count += 1 }
     slots[index] = Slot(number: number, pod: pod.rawValue)
-    count += 1
-    if count > slots.count / 10 * 9 { grow() }
+    return true
   }
 
   private mutating func grow() {
+    guard let larger = Self.allocate(slots.count + slots.count / 8 + 16) else { return }
     let old = slots
-    slots = .allocate(capacity: old.count + old.count / 4 + 16)
-    slots.initialize(repeating: Slot(number: 0, pod: 0))
+    slots = larger
     for slot in old where slot.number != 0 { slots[find(slot.number)] = slot }
-    old.deallocate()
+    pod_region_free(old.baseAddress)
   }
 
   mutating func remove(_ number: Int32) {
+    if slots.isEmpty { return }
     var hole = find(number)
     guard number != 0, slots[hole].number == number else { return }
     count -= 1
