@@ -12,3 +12,4 @@ at_end='kill -KILL $(cat pid)'
 kill -0 "$(cat pid)"
 kill -TERM "$(cat pid)"
 eventually gone "$(cat pid)"
+at_end=true

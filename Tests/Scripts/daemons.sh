@@ -47,6 +47,7 @@ eventually test -s pid.reloads
 kill -TERM "$pid"
 eventually test ! -e pid
 eventually gone "$pid"
+at_end=true
 
 PATH=$PATH:/usr/sbin:/sbin
 daemon() { start-stop-daemon --quiet --pidfile "$PWD/ssd.pid" "$@"; }
@@ -65,6 +66,7 @@ if has_own_proc; then
 fi
 daemon --stop --retry TERM/10/KILL/10
 gone "$pid"
+at_end=true
 status 1 daemon --status
 status 1 daemon --stop
 rm ssd.pid
@@ -76,6 +78,7 @@ at_end="kill -KILL $pid"
 eventually test -s ready
 daemon --stop --retry TERM/1/KILL/10
 gone "$pid"
+at_end=true
 
 # One that makes itself a daemon and writes the file itself.
 daemon --start --startas "$(command -v python3)" -- "$PWD/daemon.py" "$PWD/ssd.pid.own"
@@ -83,3 +86,4 @@ eventually test -s ssd.pid.own
 at_end="kill -KILL $(cat ssd.pid.own)"
 start-stop-daemon --quiet --stop --retry 10 --pidfile "$PWD/ssd.pid.own"
 test ! -e ssd.pid.own
+at_end=true

@@ -18,7 +18,7 @@ parallel_setup_cost = 0
 parallel_tuple_cost = 0
 max_parallel_workers_per_gather = 2
 END
-at_end="kill -KILL -\$(head -1 $data/postmaster.pid); pg_ctl -D $data stop -m immediate"
+at_end="pg_ctl -D $data stop -m immediate"
 pg_ctl -D "$data" -w -t 45 -l log start >/dev/null || { cat log >&2; fail "not started"; }
 postmaster=$(head -1 "$data/postmaster.pid")
 kill -0 "$postmaster"
@@ -33,7 +33,7 @@ grep -q 'Workers Launched: 2' plan || fail "$(cat plan)"
 equal "$(sql -c 'select sum(i) from numbers')" 1250025000
 
 # The backend's number is known to the server, to the client and to the system.
-backend() { sql -c "select pid from pg_stat_activity where query like '%pg_sleep(6%' and pid <> pg_backend_pid()"; }
+backend() { sql -c "select pid from pg_stat_activity where state = 'active' and query like '%pg_sleep(6%' and pid <> pg_backend_pid()"; }
 sleeping() { [ -n "$(backend)" ]; }
 sql -c 'select pg_sleep(60)' 2> cancelled & client=$!
 eventually sleeping

@@ -37,4 +37,5 @@ equal "$(info persistence aof_last_bgrewrite_status)" ok
 
 kill -TERM "$pid"
 eventually gone "$pid"
+at_end=true
 test ! -e redis.pid

@@ -40,6 +40,7 @@ prlimit --pid $sleeper --nofile=64:64
 equal "$(prlimit --pid $sleeper --nofile --noheadings --raw -o SOFT)" 64
 kill $sleeper
 status 143 wait $sleeper
+at_end=true
 
 # flock: excluded while another process has it, free after that was killed.
 mkfifo locked
