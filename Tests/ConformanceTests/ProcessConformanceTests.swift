@@ -19,7 +19,7 @@ struct ProcessConformanceTests {
   /// What musl's own headers, which come without the kernel's and glibc's extensions, can't compile.
   static let needsKernelHeaders: Set = [
     "clone_words", "clone_flags", "lock_owners", "process_names_in", "clocks_and_timers",
-    "capabilities_and_priorities", "file_owners", "thread_cancellation",
+    "capabilities_and_priorities", "file_owners", "killed_owners", "thread_cancellation",
   ]
 
   @Test("dynamic programs", arguments: programs, TestEnvironment.allCases)
