@@ -112,18 +112,24 @@ extension Tracee {
     }
   }
 
-  /// Makes the thread, stopped at an exit, execute its own system call instruction again, up to the filter's stop.
+  /// Makes the thread, stopped at an exit, execute its own system call instruction again, up to the entry.
   func reenter(_ supervisor: Supervisor) throws(Errno) {
     try registersForRepetition.set(to: tid)
-    try goToFilter(supervisor)
+    try goToEntry(supervisor)
   }
 
-  /// Goes on to the filter's stop of the thread's own call.
-  private func goToFilter(_ supervisor: Supervisor) throws(Errno) {
+  /// Goes on to the stop at the entry of the thread's own call: the filter's, where there is one.
+  private func goToEntry(_ supervisor: Supervisor) throws(Errno) {
     while true {
       try check(CLinux_ptrace_syscall(tid, 0))
       let status = try wait(supervisor)
-      if Int(status >> 16) == CLinux_PTRACE_EVENT_SECCOMP { break }
+      if process.isFiltered {
+        if Int(status >> 16) == CLinux_PTRACE_EVENT_SECCOMP { break }
+      } else if CLinux_WIFSTOPPED(status) != 0, CLinux_WSTOPSIG(status) == SIGTRAP | 0x80 {
+        var info = CLinux_syscall_info()
+        try check(CLinux_ptrace_get_syscall_info(tid, &info))
+        if Int(info.op) == CLinux_SYSCALL_INFO_ENTRY { break }
+      }
     }
     position = .entry
   }
@@ -226,7 +232,7 @@ extension Tracee {
     // Out of the call first: a skipped one has an exit stop too.
     if position == .entry {
       var skipped = registers
-      skipped.skipCall()
+      if process.isFiltered { skipped.skipCall() } else { skipped.replaceCall() }
       try skipped.set(to: tid)
       try stepToExit(supervisor)
       position = .exit
@@ -243,7 +249,8 @@ extension Tracee {
     try check(CLinux_ptrace_setsigmask(tid, .max))
     guard let found else { throw .badAddress }
     try registers.set(to: tid)
-    try goToFilter(supervisor)
+    // Without a filter the thread is at its call's entry already.
+    if process.isFiltered { try goToEntry(supervisor) } else { position = .entry }
     return found == expected
   }
 

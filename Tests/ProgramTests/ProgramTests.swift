@@ -130,7 +130,7 @@ struct ProgramTests {
 
   @Test(
     "the end of the first program ends the pod",
-    arguments: [TestEnvironment.ptrace, .ptraceUnprivileged])
+    arguments: TestEnvironment.pods)
   func daemonsEnd(environment: TestEnvironment) async throws {
     let marker = "\(Int.random(in: 100_000...999_999)).5"
     let outcome = try await environment.run(
