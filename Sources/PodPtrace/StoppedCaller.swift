@@ -49,6 +49,11 @@ final class StoppedCaller: TransactionHost {
     return address
   }
 
+  func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
+    guard let user = ProcessStatus.number("Uid", of: task.rawValue) else { throw .noSuchProcess }
+    return UInt32(truncatingIfNeeded: user)
+  }
+
   /// Source: proc_pid_fdinfo(5); fs/pidfs.c, `pidfd_show_fdinfo`: the number is that of the namespace that /proc shows.
   func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
     let exclusive: Int32 = 0o200

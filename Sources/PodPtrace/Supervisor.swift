@@ -498,6 +498,7 @@ final class Supervisor {
           physical, by: lost.caller, isThread: false, sharesParent: false,
           group: PhysicalName(rawValue: getpgid(child)))
         try names.processes.reparent(name, to: ProcessTable.initial)
+        adopt([try names.processes.space.entry(name)])
       } catch {
         kill(child, SIGKILL)
         continue
@@ -558,7 +559,9 @@ final class Supervisor {
           process: process))
     }
     giveUpCall(of: tracee)
+    let orphans = tid == process.tgid ? names.processes.children(of: process.name) : []
     names.processes.exited(PhysicalName(rawValue: tid))
+    adopt(orphans)
     if tid == process.tgid { processEnded(process, status) }
     claimLostForks()
     if tid == podInit.processID {
@@ -567,6 +570,18 @@ final class Supervisor {
       closeMailbox()
     }
     endInitIfAlone()
+  }
+
+  /// Init has them, unless the kernel knows of a subreaper.
+  private func adopt(_ orphans: [Entry<ProcessID>]) {
+    for orphan in orphans {
+      guard let number = ProcessStatus.number("PPid", of: orphan.physical.rawValue),
+        let parent = Int32(exactly: number), parent != podInit.processID,
+        let name = names.processes.virtual(of: PhysicalName(rawValue: parent)),
+        (try? names.processes.task(name)) != nil
+      else { continue }
+      try? names.processes.reparent(orphan.virtual, to: name)
+    }
   }
 
   private func processEnded(_ process: TracedProcess, _ status: Int32) {

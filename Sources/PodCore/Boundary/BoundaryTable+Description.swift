@@ -79,6 +79,7 @@ extension Errno {
   fileprivate var name: String {
     switch self {
     case .notPermitted: "EPERM"
+    case .permissionDenied: "EACCES"
     case .noFunction: "ENOSYS"
     case .invalidArgument: "EINVAL"
     case .resourceBusy: "EBUSY"

@@ -29,6 +29,8 @@ public struct NameShape: Sendable {
   public enum Negative: String, Sendable {
     /// The process group whose id is the magnitude.
     case group
+    /// The same, and only where somebody lives in it.
+    case livingGroup
     /// Passed on for the kernel to refuse, or constants.
     case literal
   }
@@ -64,12 +66,17 @@ public struct NameShape: Sendable {
   func physical(of value: Int32, in transaction: inout Transaction) throws(Errno) -> Int32 {
     if value == 0 || value == -1 && minusOne != .none { return value }
     if !onlyLooks, let untouchable = resource.untouchable {
-      if value == untouchable || negative == .group && value == -untouchable { throw .notPermitted }
+      let isGroup = negative != .literal && value == -untouchable
+      if value == untouchable || isGroup { throw .notPermitted }
     }
     do throws(Errno) {
       if value > 0 { return try resource.resolve(value, in: &transaction) }
-      guard negative == .group, value != .min else { return value }
-      return -(try ProcessGroup.resolve(-value, in: &transaction))
+      switch negative {
+      case _ where value == .min: return value
+      case .literal: return value
+      case .group: return -(try ProcessGroup.resolve(-value, in: &transaction))
+      case .livingGroup: return -(try LivingGroup.resolve(-value, in: &transaction))
+      }
     } catch {
       throw error == resource.unknownName ? unknown ?? error : error
     }
@@ -78,7 +85,7 @@ public struct NameShape: Sendable {
   /// The virtual value for a physical one that the kernel gave; 0 for what is outside the pod (COVERAGE G3).
   func virtual(of value: Int32, in names: PodNames) -> Int32 {
     if value > 0 { return resource.virtualize(value, in: names) ?? 0 }
-    guard negative == .group, value < -1, value != .min else { return value }
+    guard negative != .literal, value < -1, value != .min else { return value }
     return -(ProcessGroup.virtualize(-value, in: names) ?? 0)
   }
 }

@@ -43,7 +43,7 @@ public enum NamelessCalls {
       .landlock_add_rule, .landlock_restrict_self, .lsm_get_self_attr, .lsm_set_self_attr,
       .lsm_list_modules,
       // Messages of a queue that is open.
-      .mq_timedsend, .mq_timedreceive, .mq_getsetattr,
+      .mq_timedsend, .mq_timedreceive, .mq_getsetattr, .mq_notify,
       // The kernel's own trampolines.
       .uprobe, .uretprobe,
       // Not in this kernel.

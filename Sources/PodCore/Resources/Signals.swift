@@ -42,18 +42,40 @@ public enum SignalInfo {
     }
   }
 
-  /// Names the process that a `siginfo` of a program's own claims to be from as the kernel knows it. The kernel's own
-  /// codes are positive, and a name that the pod doesn't have stays.
-  static func nameSender(in info: UnsafeMutableRawBufferPointer, of names: PodNames) {
-    guard info.load(fromByteOffset: codeOffset, as: Int32.self) < 0 else { return }
-    let sender = info.load(fromByteOffset: senderOffset, as: Int32.self)
-    guard let entry = names.processes.name(sender) else { return }
-    info.storeBytes(of: entry.physical.rawValue, toByteOffset: senderOffset, as: Int32.self)
+  /// Added to a number that a sender made up, while the signal is the kernel's: no process has such a number.
+  private static let madeUp: Int32 = 1 << 30
+  /// The kernel's numbers are below. Source: include/linux/threads.h, `PID_MAX_LIMIT`.
+  private static let firstImpossible: Int32 = 1 << 22
+
+  /// Names the process that a `siginfo` of a program's own claims to be from as the kernel knows it, where the receiver
+  /// is shown it as a name. Whatever else stands there arrives as it was sent.
+  static func nameSender(
+    of signal: Int32, in info: UnsafeMutableRawBufferPointer, _ names: PodNames
+  ) {
+    let code = info.load(fromByteOffset: codeOffset, as: Int32.self)
+    guard carriesProcess(signal: signal, code: code) else { return }
+    let sender = physicalSender(
+      info.load(fromByteOffset: senderOffset, as: Int32.self), in: names)
+    info.storeBytes(of: sender, toByteOffset: senderOffset, as: Int32.self)
+  }
+
+  /// What the kernel is given for a sender that a program names: ``virtualSender(_:in:)`` of it is what the program said,
+  /// whether the pod has such a process or not.
+  static func physicalSender(_ name: Int32, in names: PodNames) -> Int32 {
+    guard name > 0, name < firstImpossible else { return name }
+    guard let entry = names.processes.name(name), entry.state != .allocated, !entry.isReaped else {
+      return name | madeUp
+    }
+    return entry.physical.rawValue
   }
 
   /// The sender as the receiver's pod names it: 0 for who is outside (COVERAGE G3).
   public static func virtualSender(_ physical: Int32, in names: PodNames) -> Int32 {
     guard physical > 0 else { return physical }
+    if physical >= firstImpossible {
+      let number = physical & ~madeUp
+      return number < firstImpossible ? number : physical
+    }
     return names.processes.virtual(of: PhysicalName(rawValue: physical))?.rawValue ?? 0
   }
 }
@@ -75,7 +97,7 @@ struct SendSignal: Wrapper {
       try address(target, 0, in: &transaction)
     case .rt_sigqueueinfo:
       try check(transaction.arguments.int(1))
-      try copyInfo(2, in: &transaction)
+      try copyInfo(2, of: transaction.arguments.int(1), in: &transaction)
       try address(transaction.arguments.int(0), 0, in: &transaction)
     case .tkill:
       // The thread's number alone could be another's by now: the kernel checks it with its process.
@@ -92,7 +114,9 @@ struct SendSignal: Wrapper {
       let thread = transaction.arguments.int(1)
       if process <= 0 || thread <= 0 { throw .invalidArgument }
       try check(transaction.arguments.int(2))
-      if transaction.call == .rt_tgsigqueueinfo { try copyInfo(3, in: &transaction) }
+      if transaction.call == .rt_tgsigqueueinfo {
+        try copyInfo(3, of: transaction.arguments.int(2), in: &transaction)
+      }
       let physical = try member(thread, of: process, in: &transaction)
       transaction.physicalArguments.setInt(
         0, to: try leader(of: physical, in: &transaction))
@@ -198,10 +222,12 @@ struct SendSignal: Wrapper {
   }
 
   /// Copies the sender's `siginfo` once. A null one is the kernel's to refuse.
-  private func copyInfo(_ index: Int, in transaction: inout Transaction) throws(Errno) {
+  private func copyInfo(
+    _ index: Int, of signal: Int32, in transaction: inout Transaction
+  ) throws(Errno) {
     try transaction.passCopy(ofArgument: index, byteCount: SignalInfo.size) {
       info, transaction throws(Errno) in
-      SignalInfo.nameSender(in: info, of: transaction.names)
+      SignalInfo.nameSender(of: signal, in: info, transaction.names)
     }
   }
 }
