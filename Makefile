@@ -12,7 +12,7 @@ RUN_TOOLS  := git:git bash:bash /usr/include/seccomp.h:libseccomp-dev
 TEST_TOOLS := $(RUN_TOOLS) gcc:gcc musl-gcc:musl-tools make:make python3:python3 \
   busybox:busybox-static setpriv:util-linux pgrep:procps
 
-.PHONY: run test tools lint docs install page page-check
+.PHONY: run test tiers faults tools lint docs install page page-check
 
 # Build podrun and run a program in a pod.
 run:
@@ -26,6 +26,15 @@ test: tools
 	@mkdir -p .build; set -o pipefail; $(SWIFT) test 2>&1 | tee .build/test.log || { \
 	  grep -aE -A8 'recorded an issue|error:' .build/test.log | grep -avE '^. (Test|Suite).*(passed|started)'; \
 	  tail -n 1 .build/test.log; exit 1; }
+
+# The integration tests in each privilege tier, as far as this user can make them.
+tiers: tools
+	$(SWIFT) build --build-tests
+	.ci/tiers
+
+# The fault tests in their long form.
+faults: tools
+	SWIFT_PODS_FAULTS=1 $(SWIFT) test --no-parallel --filter FaultTests
 
 # Install what the tests use.
 tools:

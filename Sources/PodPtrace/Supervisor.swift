@@ -601,6 +601,11 @@ extension PodError {
       self.init(
         .notExecutable, "\(name) can't be executed: check its permissions and its format",
         underlyingError: failure.error)
+    case .fork where failure.error == .resourceTemporarilyUnavailable:
+      self.init(
+        .launchFailed,
+        "no process is to be had for \(name): raise the limit of processes (ulimit -u, or the container's "
+          + "limit of pids)", underlyingError: failure.error)
     case .directory:
       self.init(
         .workingDirectory,

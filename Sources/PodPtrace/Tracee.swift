@@ -111,6 +111,8 @@ final class Tracee {
 
   /// The thread's own signal mask while it makes calls for us.
   var heldMask: UInt64?
+  /// Whether it was made to stop because it ran on instead of making a call for us.
+  var wasCaught = false
   /// Whether a group stop came while it did.
   var missedStop = false
   /// How it ended, or that another thread's exec took its number, if that was seen while it made calls for us.

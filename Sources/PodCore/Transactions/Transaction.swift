@@ -376,7 +376,16 @@ public struct Transaction: ~Copyable {
   private mutating func translateIn(_ place: Place) throws(Errno) {
     switch place {
     case .argument(let index, let shape):
-      let value = try shape.physical(of: arguments.int(index), in: &self)
+      var value: Int32
+      do throws(Errno) {
+        value = try shape.physical(of: arguments.int(index), in: &self)
+      } catch {
+        // The kernel decides which of a call's faults it names, so it gets a number that no process has.
+        guard row?.verb.word == "translated", shape.unknown == nil, error == .noSuchProcess else {
+          throw error
+        }
+        value = Self.nobody
+      }
       if value != arguments.int(index) { physicalArguments.setInt(index, to: value) }
     case .memory(let index, let shape):
       try translateIn(.field(0, of: index, shape))
@@ -393,6 +402,9 @@ public struct Transaction: ~Copyable {
     case .result: break
     }
   }
+
+  /// Above all numbers of processes. Source: include/linux/threads.h, `PID_MAX_LIMIT`.
+  private static let nobody = Int32.max
 
   private mutating func passOnSelf(_ place: Place, else errno: Errno) throws(Errno) {
     guard case .argument(let index, _) = place else { throw errno }
