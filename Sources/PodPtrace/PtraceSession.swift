@@ -54,7 +54,8 @@ final class PtraceSession: BackendSession {
     guard seesItself else {
       throw PodError(
         .backendUnavailable,
-        "/proc isn't mounted, or it is that of another pid namespace: mount it (mount -t proc proc /proc)")
+        "/proc isn't mounted, or it is that of another pid namespace: mount it (mount -t proc proc /proc)"
+      )
     }
     let podInit: PodInit
     do throws(PodInit.StartFailure) {

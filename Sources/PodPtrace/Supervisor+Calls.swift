@@ -245,7 +245,9 @@ extension Supervisor {
 
   /// What a thread has used of a CPU, in nanoseconds; nil where the kernel doesn't say.
   private func timeOnCPU(of tid: Int32) -> UInt64? {
-    guard let file = try? FileDescriptor.open("/proc/\(tid)/schedstat", .readOnly) else { return nil }
+    guard let file = try? FileDescriptor.open("/proc/\(tid)/schedstat", .readOnly) else {
+      return nil
+    }
     defer { try? file.close() }
     return withUnsafeTemporaryAllocation(byteCount: 96, alignment: 1) { buffer in
       guard let count = try? file.read(into: buffer) else { return nil }

@@ -90,8 +90,9 @@ struct GuestTests {
       _ = try await cost()
       let small = try await cost()
       let size = 1 << 30
-      guard let block = mmap(
-        nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+      guard
+        let block = mmap(
+          nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
         block != MAP_FAILED
       else { exit(3) }
       madvise(block, size, 15)  // MADV_NOHUGEPAGE: a fork would copy as many tables as it can
@@ -102,7 +103,8 @@ struct GuestTests {
       let large = try await cost()
       print("a pod in a small host: \(small); in one of 1 GiB: \(large)")
       // A fork would take 20 ms more, and a fault for each page that is written while the child lives.
-      let isCheap = large.faults < small.faults * 2 + 200 && large.time < small.time * 2 + .milliseconds(10)
+      let isCheap =
+        large.faults < small.faults * 2 + 200 && large.time < small.time * 2 + .milliseconds(10)
       exit(isCheap && Memory().resident - resident < 16 << 20 ? 0 : 1)
     }
   }
@@ -247,8 +249,10 @@ private struct Memory {
     defer { fclose(file) }
     var text = [CChar](repeating: 0, count: 100)
     fgets(&text, 100, file)
-    let words = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-      .split(separator: " ").compactMap { Int($0) }
+    let words = String(
+      decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self
+    )
+    .split(separator: " ").compactMap { Int($0) }
     guard words.count > 1 else { return }
     (addresses, resident) = (words[0] * 4096, words[1] * 4096)
   }

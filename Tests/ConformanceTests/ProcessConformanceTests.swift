@@ -12,7 +12,8 @@ struct ProcessConformanceTests {
     "exec_from_thread",
     "spawning", "lock_owners", "dumpable", "stop_and_continue", "interrupted_calls",
     "process_names_in", "no_way_out", "file_owners", "clocks_and_timers",
-    "capabilities_and_priorities", "dying_threads", "segments", "many_threads", "parent_death", "crowd",
+    "capabilities_and_priorities", "dying_threads", "segments", "many_threads", "parent_death",
+    "crowd",
     "exec_chain", "busy_family", "without_scratch", "changing_code",
   ]
 

@@ -1,9 +1,10 @@
 import Glibc
-@testable import PodCore
 import PodPtrace
 import PodTestSupport
 import SystemPackage
 import Testing
+
+@testable import PodCore
 
 /// Many processes, many execs, and no more processes to be had.
 @Suite("Crowds", .serialized)
@@ -38,7 +39,9 @@ struct CrowdTests {
   }
 
   /// Starts a crowd that stays, and returns when it is complete.
-  private func makeCrowd(_ pod: Pod, _ program: String, _ crowd: Int) async throws -> LaunchedProcess {
+  private func makeCrowd(_ pod: Pod, _ program: String, _ crowd: Int) async throws
+    -> LaunchedProcess
+  {
     let (lines, more) = AsyncStream.makeStream(of: [UInt8].self)
     let process = try await pod.launch(
       try LaunchRequest(

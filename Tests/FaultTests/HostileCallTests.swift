@@ -18,10 +18,10 @@ struct HostileCallTests {
 
   @Test(
     "get the errno that they get without a pod", .timeLimit(.minutes(10)),
-    arguments: Amount.isLong ? 1...20 : 1...1)
+    arguments: Amount.isLong ? 1...8 : 1...1)
   func sameErrno(seed: Int) async throws {
     let program = try await TestPrograms.path("hostile_calls")
-    let words = [program, "compare", "\(seed)", "\(Amount.of(3, long: 10))"]
+    let words = [program, "compare", "\(seed)", "\(Amount.of(3, long: 6))"]
     let user = "\(Amount.user())"
     // no_new_privs is always on in pods, and a few calls ask for it.
     let asUser =
@@ -44,7 +44,8 @@ struct HostileCallTests {
       }
       compared += 1
       if Self.namesOneOfTwoFaults.contains(number) {
-        #expect(left.hasSuffix("errno 0") == right.hasSuffix("errno 0"), "\(left), in a pod \(right)")
+        #expect(
+          left.hasSuffix("errno 0") == right.hasSuffix("errno 0"), "\(left), in a pod \(right)")
       } else {
         #expect(left == right, "\(Syscall(rawValue: number).map { "\($0)" } ?? "?")")
       }
@@ -56,12 +57,13 @@ struct HostileCallTests {
   /// is wrong: with two faults in one call they may name the other one.
   private static let namesOneOfTwoFaults: Set<UInt16> = Set(
     ([
-      .kill, .tkill, .tgkill, .rt_sigqueueinfo, .rt_tgsigqueueinfo, .wait4, .waitid, .capset, .capget,
+      .kill, .tkill, .tgkill, .rt_sigqueueinfo, .rt_tgsigqueueinfo, .wait4, .waitid, .capset,
+      .capget,
     ] as [Syscall]).map(\.rawValue))
 
   @Test(
     "never disturb the supervisor, while memory changes under it", .timeLimit(.minutes(5)),
-    arguments: Amount.isLong ? 1...10 : 1...1)
+    arguments: Amount.isLong ? 1...5 : 1...1)
   func storm(seed: Int) async throws {
     let program = try await TestPrograms.path("hostile_calls")
     try await withPod(backend: .ptrace) { pod in

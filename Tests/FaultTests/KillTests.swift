@@ -1,10 +1,11 @@
 import Glibc
-@testable import PodCore
 import PodPtrace
 import PodTestSupport
 import Subprocess
 import SystemPackage
 import Testing
+
+@testable import PodCore
 
 /// SIGKILL at random moments: of the pod's processes, and of the host program.
 @Suite("Kills at random moments", .serialized)
@@ -108,7 +109,8 @@ struct KillTests {
         output: .discarded, error: .discarded
       ) { execution in
         // From before init is there to the midst of the load.
-        try await Task.sleep(for: .microseconds(Int.random(in: 0...(round % 4 == 0 ? 30_000 : 250_000))))
+        try await Task.sleep(
+          for: .microseconds(Int.random(in: 0...(round % 4 == 0 ? 30_000 : 250_000))))
         try execution.send(signal: .kill)
       }
       guard case .signaled(9) = outcome.terminationStatus else {
@@ -149,7 +151,9 @@ struct KillTests {
     }
     for kind in ["shm", "sem", "msg"] {
       let lines = contents(of: "/proc/sysvipc/\(kind)")?.split(separator: "\n").dropFirst() ?? []
-      found += lines.filter { $0.split(separator: " ").contains("\(user)") }.map { "\(kind): \($0)" }
+      found += lines.filter { $0.split(separator: " ").contains("\(user)") }.map {
+        "\(kind): \($0)"
+      }
     }
     return found
   }
