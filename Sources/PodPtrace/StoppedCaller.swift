@@ -57,6 +57,11 @@ final class StoppedCaller: TransactionHost {
     }
   }
 
+  func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
+    guard let user = ProcessStatus.number("Uid", of: task.rawValue) else { throw .noSuchProcess }
+    return UInt32(truncatingIfNeeded: user)
+  }
+
   /// Source: proc_pid_fdinfo(5); fs/pidfs.c, `pidfd_show_fdinfo`: the number is that of the namespace that /proc shows.
   func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
     let exclusive: Int32 = 0o200
@@ -82,6 +87,10 @@ final class StoppedCaller: TransactionHost {
         PhysicalName(rawValue: number), isThread: flags & exclusive != 0)
     }
     throw .badFileDescriptor
+  }
+
+  func kind(ofDescriptor descriptor: Int32) -> DescriptorKind? {
+    supervisor.kind(ofDescriptor: descriptor, of: tracee)
   }
 
   func compareExchange(
@@ -164,6 +173,19 @@ extension Tracee {
     }
   }
 
+  /// Lets a call go on that our stop has ended with EINTR: the kernel makes it again unless a signal has come too. Calls
+  /// that wait for a time wait for all of it again.
+  ///
+  /// Source: signal(7), "Interruption of system calls and library functions by stop signals".
+  func hideInterruption() {
+    let restartUnlessHandled: Int32 = 514
+    guard var registers = try? Registers(of: tid), registers.syscallNumber >= 0,
+      registers.resultError == .interrupted
+    else { return }
+    registers.setResult(error: Errno(rawValue: restartUnlessHandled))
+    try? registers.set(to: tid)
+  }
+
   /// The registers at the entry, back before the instruction that made the call.
   var registersForRepetition: Registers {
     var again = registers
@@ -188,6 +210,9 @@ extension Tracee {
     if event == CLinux_PTRACE_EVENT_STOP {
       if isCaught { throw .badAddress }
       missedStop = true
+    } else if isCaught {
+      // It made its call at the last moment, and finds our request to stop later.
+      wasInterrupted = true
     }
     return status
   }

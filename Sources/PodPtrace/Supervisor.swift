@@ -216,6 +216,10 @@ final class Supervisor {
       tracee.birth = nil
       settleChildWord(tracee, birth)
     }
+    if tracee.wasInterrupted {
+      tracee.wasInterrupted = false
+      tracee.hideInterruption()
+    }
     // Init can't be stopped: the pod's end, and every program that starts, need it.
     let canStop = tracee.tid != podInit.processID
     switch signal {
@@ -401,6 +405,7 @@ final class Supervisor {
         space: sharesMemory ? parent.space : AddressSpace(copying: parent.space))
       process.dumpable = parent.dumpable
       process.isFiltered = parent.isFiltered
+      process.hasKnownDescriptors = parent.hasKnownDescriptors
       setup.events(
         .started(entry.virtual, PhysicalName(rawValue: child), parent: entry.parent))
     }
@@ -442,6 +447,7 @@ final class Supervisor {
     process.threads.insert(tid)
     // What was on its way when the pod's end began.
     if isEnding { kill(process.tgid, SIGKILL) }
+    process.onKnownDescriptor = { [unowned self, unowned process] in stopEveryCall(of: process) }
     process.onCredentialsChange = { [setup, name = process.name] in
       setup.events(.credentialsChanged(name))
     }
@@ -466,6 +472,7 @@ final class Supervisor {
           physical, by: lost.caller, isThread: false, sharesParent: false,
           group: PhysicalName(rawValue: getpgid(child)))
         try names.processes.reparent(name, to: ProcessTable.initial)
+        adopt([try names.processes.space.entry(name)])
       } catch {
         kill(child, SIGKILL)
         continue
@@ -525,7 +532,9 @@ final class Supervisor {
           process: process))
     }
     giveUpCall(of: tracee)
+    let orphans = tid == process.tgid ? names.processes.children(of: process.name) : []
     names.processes.exited(PhysicalName(rawValue: tid))
+    adopt(orphans)
     if tid == process.tgid { processEnded(process, status) }
     claimLostForks()
     if tid == podInit.processID {
@@ -534,6 +543,18 @@ final class Supervisor {
       closeMailbox()
     }
     endInitIfAlone()
+  }
+
+  /// Init has them, unless the kernel knows of a subreaper.
+  private func adopt(_ orphans: [Entry<ProcessID>]) {
+    for orphan in orphans {
+      guard let number = ProcessStatus.number("PPid", of: orphan.physical.rawValue),
+        let parent = Int32(exactly: number), parent != podInit.processID,
+        let name = names.processes.virtual(of: PhysicalName(rawValue: parent)),
+        (try? names.processes.task(name)) != nil
+      else { continue }
+      try? names.processes.reparent(orphan.virtual, to: name)
+    }
   }
 
   private func processEnded(_ process: TracedProcess, _ status: Int32) {

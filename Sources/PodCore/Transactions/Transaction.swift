@@ -179,8 +179,22 @@ public protocol TransactionHost: AnyObject {
   /// - Throws: `.badFileDescriptor` when it is none; `.noSuchProcess` when the task is gone.
   func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target
 
+  /// What a descriptor of the caller is; nil for one of no kind that rows are for. Asked only for calls that have rows for
+  /// kinds of descriptors.
+  func kind(ofDescriptor descriptor: Int32) -> DescriptorKind?
+
+  /// The real user id of a task.
+  ///
+  /// - Throws: `.noSuchProcess`.
+  func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32
+
   /// The state of the caller that isn't in the tables of names.
   var callerState: any CallerState { get }
+}
+
+extension TransactionHost {
+  /// No descriptor is of a kind where the host knows of none.
+  public func kind(ofDescriptor descriptor: Int32) -> DescriptorKind? { nil }
 }
 
 extension TransactionHost {
@@ -188,6 +202,9 @@ extension TransactionHost {
   public func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
     throw .badFileDescriptor
   }
+
+  /// There is one user where the host knows of none.
+  public func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 { 0 }
 }
 
 extension TransactionHost {
@@ -196,7 +213,7 @@ extension TransactionHost {
     of process: PhysicalName<ProcessID>, for caller: Caller
   ) throws(Errno) -> PhysicalName<ProcessID> {
     let group = try perform(
-      .getpgid, CallArguments(UInt64(process.rawValue)), for: caller)
+      .getpgid, CallArguments(UInt64(bitPattern: Int64(process.rawValue))), for: caller)
     return PhysicalName(rawValue: Int32(truncatingIfNeeded: group))
   }
 }
@@ -211,6 +228,9 @@ public protocol CallerState: AnyObject {
   var hasMemoryOfItsOwn: Bool { get }
   /// The caller may have other user or group ids from now on.
   func credentialsChanged()
+  /// The caller has opened a descriptor of a kind that rows are for: from now on, calls that have such rows are to be
+  /// looked at, also those of its threads and of the children that it makes.
+  func opened(_ kind: DescriptorKind)
 }
 
 extension CallerState {
@@ -218,6 +238,8 @@ extension CallerState {
   public var hasMemoryOfItsOwn: Bool { true }
   /// Does nothing.
   public func credentialsChanged() {}
+  /// Does nothing.
+  public func opened(_ kind: DescriptorKind) {}
 }
 
 /// What the kernel, or a wrapper in its stead, answers.
@@ -251,6 +273,10 @@ public struct Transaction: ~Copyable {
   /// Set by an epilogue when what the call named changed on the way: the backend makes the whole call again, with a new
   /// transaction.
   public var wantsRetry = false
+  /// A name that a fork's child is to have because the caller asks for it (clone3(2), `set_tid`).
+  public var chosenChild: VirtualName<ProcessID>?
+  /// A name leased to the caller's process that its own code took for a fork's child.
+  public var leasedChild: VirtualName<ProcessID>?
   /// A word that a wrapper keeps from its preamble to its epilogue.
   public var note: Int = 0
 
@@ -258,6 +284,12 @@ public struct Transaction: ~Copyable {
   public let host: any TransactionHost
 
   private var held = HeldNames()
+  /// Ends the restriction of the physical name that the call is about, and says whether it has to be made again.
+  var restriction: (@Sendable () -> Bool)?
+  /// The object that the call makes.
+  var creation: Creation?
+  /// Names that are about to be leased.
+  private var unleased: [VirtualName<ProcessID>] = []
 
   /// Begins a transaction; ``enter()`` runs its preamble.
   public init(
@@ -271,12 +303,17 @@ public struct Transaction: ~Copyable {
     self.host = host
     physicalCall = call
     physicalArguments = arguments
-    row = names.boundary.row(for: call, arguments)
+    row =
+      names.boundary.row(for: call, arguments)
+      ?? names.boundary.descriptorRow(for: call, arguments) { host.kind(ofDescriptor: $0) }
   }
 
   deinit {
     if awaitsNewborn { names.processes.endBirth(by: caller) }
     for index in 0..<held.count { try? names.processes.space.release(held[index]) }
+    for name in unleased { try? names.processes.space.giveBack(name) }
+    _ = restriction?()
+    creation?.end()
   }
 
   /// Runs one step, if the executor lets it.
@@ -294,14 +331,42 @@ public struct Transaction: ~Copyable {
   /// Takes a reference to a process, thread, group or session name until the transaction ends. A name that the pod doesn't
   /// have is left to the look-up that follows.
   ///
-  /// - Throws: `.noMemory` when the transaction holds four: no call names more.
+  /// - Throws: `.noMemory` when the transaction holds four, since no call names more, or when too many hold the name.
   public mutating func hold(_ name: Int32) throws(Errno) {
     guard held.hasRoom else { throw .noMemory }
     try step(.hold, on: name) { transaction throws(Errno) in
       let name = VirtualName<ProcessID>(rawValue: name)
-      do throws(NameError) { try transaction.names.processes.space.hold(name) } catch { return }
+      do throws(NameError) {
+        try transaction.names.processes.space.hold(name)
+      } catch {
+        if error == .unknownName { return }
+        throw .noMemory
+      }
       transaction.held.append(name)
     }
+  }
+
+  /// Gives names in advance to the caller's process, so that its own code names children without asking
+  /// (DESIGN.md §4.4). What it doesn't use is free again when it ends, calls exec, or when no other name is.
+  ///
+  /// - Parameter count: How many are wanted, at most ``ProcessTable/longestLease``.
+  /// - Returns: The names in the order in which they are to be used; fewer when the pod has fewer.
+  /// - Throws: `.resourceTemporarilyUnavailable` when it has none; `.invalidArgument`.
+  public mutating func leaseNames(_ count: Int) throws(Errno) -> [VirtualName<ProcessID>] {
+    guard (1...ProcessTable.longestLease).contains(count) else { throw .invalidArgument }
+    step(.allocate) { transaction in
+      while transaction.unleased.count < count,
+        let name = try? transaction.names.processes.space.allocate(avoidingPhysical: true)
+      { transaction.unleased.append(name) }
+    }
+    let names = unleased
+    if names.isEmpty { throw .resourceTemporarilyUnavailable }
+    // From here on they are the process's; until here they are the transaction's, and end with it.
+    try step(.lease, on: names.first?.rawValue ?? 0) { transaction throws(Errno) in
+      try transaction.names.processes.lease(names, to: transaction.caller.process)
+      transaction.unleased = []
+    }
+    return names
   }
 
   /// Runs a part of the call that concerns one name, with a reference to it for just so long: for calls that name more
@@ -399,7 +464,7 @@ public struct Transaction: ~Copyable {
         try host.scratch(UnsafeRawBufferPointer(bytes))
       }
       physicalArguments[index] = scratch.rawValue
-    case .result: break
+    case .result, .signals: break
     }
   }
 
@@ -458,6 +523,8 @@ public struct Transaction: ~Copyable {
         shape.virtual(of: physical, in: transaction.names)
       }
       try write(virtual ?? physical, to: address.advanced(by: offset))
+    case .signals(let index, let inVectors, let shape):
+      translateSignals(of: index, inVectors: inVectors, count: value, shape)
     case .argument: break
     }
   }
