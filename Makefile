@@ -41,7 +41,7 @@ tiers: tools
 
 # The fault tests in their long form.
 faults: tools
-	SWIFT_PODS_FAULTS=1 $(SWIFT) test --no-parallel --filter FaultTests
+	SWIFT_PODS_FAULTS=1 $(SWIFT) test --no-parallel --filter "FaultTests|KilledAnywhereTests"
 
 # Install what the tests use.
 tools:

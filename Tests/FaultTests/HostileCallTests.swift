@@ -58,7 +58,7 @@ struct HostileCallTests {
   private static let namesOneOfTwoFaults: Set<UInt16> = Set(
     ([
       .kill, .tkill, .tgkill, .rt_sigqueueinfo, .rt_tgsigqueueinfo, .wait4, .waitid, .capset,
-      .capget,
+      .capget, .pidfd_open, .pidfd_getfd, .pidfd_send_signal, .process_mrelease,
     ] as [Syscall]).map(\.rawValue))
 
   @Test(
