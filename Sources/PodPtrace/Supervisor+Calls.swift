@@ -269,7 +269,7 @@ extension Supervisor {
       }
       usleep(min(turn - 199, 20) * 50)
       if isLeader, hasEnded(leader: tid) { takeEnds(ofThreadsBeside: tracee) }
-      if mayRun, turn % 64 == 0, let time = timeOnCPU(of: tid) {
+      if mayRun, turn % 16 == 0, let time = timeOnCPU(of: tid) {
         let first = begin ?? time
         begin = first
         if time - first > Self.patience, !tracee.wasCaught {
@@ -281,7 +281,7 @@ extension Supervisor {
 
   /// For how many nanoseconds of its CPU time a thread may run that was to execute one instruction: its code is where the
   /// program, or somebody with whom it shares memory, can put another.
-  private static let patience: UInt64 = 200_000_000
+  private static let patience: UInt64 = 50_000_000
 
   /// What a thread has used of a CPU, in nanoseconds; nil where the kernel doesn't say.
   private func timeOnCPU(of tid: Int32) -> UInt64? {
