@@ -59,6 +59,7 @@ struct HostileCallTests {
     ([
       .kill, .tkill, .tgkill, .rt_sigqueueinfo, .rt_tgsigqueueinfo, .wait4, .waitid, .capset,
       .capget, .pidfd_open, .pidfd_getfd, .pidfd_send_signal, .process_mrelease,
+      .timer_create, .clock_nanosleep, .clock_gettime, .clock_getres, .clock_settime,
     ] as [Syscall]).map(\.rawValue))
 
   @Test(

@@ -284,6 +284,8 @@ public struct Transaction: ~Copyable {
   public let host: any TransactionHost
 
   private var held = HeldNames()
+  /// Whether a name in it is nobody's, which the kernel is left to find.
+  private var namesNobody = false
   /// Ends the restriction of the physical name that the call is about, and says whether it has to be made again.
   var restriction: (@Sendable () -> Bool)?
   /// The object that the call makes.
@@ -427,7 +429,7 @@ public struct Transaction: ~Copyable {
         return .perform
       }
     } catch {
-      return .answer(.failure(error))
+      return .answer(.failure(namesNobody ? .noSuchProcess : error))
     }
   }
 
@@ -450,6 +452,7 @@ public struct Transaction: ~Copyable {
           throw error
         }
         value = Self.nobody
+        namesNobody = true
       }
       if value != arguments.int(index) { physicalArguments.setInt(index, to: value) }
     case .memory(let index, let shape):
