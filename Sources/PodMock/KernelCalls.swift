@@ -47,6 +47,8 @@ extension KernelState {
       return wait(call, arguments, process, isTrial: isTrial)
     case .rt_sigtimedwait:
       return takeSignal(arguments, process, isTrial: isTrial)
+    case .read:
+      return readSignals(arguments, process, isTrial: isTrial)
     case .pause:
       return process.signals.interrupts ? .answered(.failure(.interrupted)) : .blocked
     case .futex:
@@ -130,6 +132,7 @@ extension KernelState {
       writes(process.number)
       processes[process.number]?.output += bytes
       return bytes.count
+    case .signalfd4: return try openSignals(arguments, process)
     case .sched_yield: return 0
     default: throw .noFunction
     }
@@ -344,6 +347,47 @@ extension KernelState {
     let signal = process.signals.pending[index]
     processes[process.number]?.signals.pending.remove(at: index)
     return .answered(store(signal.bytes, arguments[1], process).map { Int(signal.number) })
+  }
+
+  /// A new descriptor, or other signals for one.
+  private mutating func openSignals(
+    _ arguments: CallArguments, _ process: Process
+  ) throws(Errno) -> Int {
+    let memory = memory(process)
+    let address = RemoteAddress(rawValue: arguments[1])
+    let mask =
+      UInt64(try memory.word(address)) | UInt64(try memory.word(address.advanced(by: 4))) << 32
+    let known = process.signalDescriptors
+    let asked = arguments.int(0)
+    if asked != -1, known[asked] == nil { throw .invalidArgument }
+    // 0 to 2 are the streams.
+    let descriptor = asked != -1 ? asked : (known.keys.max() ?? 2) + 1
+    writes(process.number)
+    processes[process.number]?.signalDescriptors[descriptor] = mask
+    return Int(descriptor)
+  }
+
+  private mutating func readSignals(
+    _ arguments: CallArguments, _ process: Process, isTrial: Bool
+  ) -> KernelOutcome {
+    guard let wanted = process.signalDescriptors[arguments.int(0)] else {
+      return .answered(.failure(.badFileDescriptor))
+    }
+    let room = Int(clamping: arguments[2]) / SignalRecord.size
+    if room == 0 { return .answered(.failure(.invalidArgument)) }
+    let signals = process.signals.pending.filter { wanted & 1 << UInt64($0.number - 1) != 0 }
+      .prefix(room)
+    if signals.isEmpty { return .blocked }
+    if isTrial { return .answered(.success(0)) }
+    writes(process.number)
+    for signal in signals {
+      guard let index = processes[process.number]?.signals.pending.firstIndex(of: signal) else {
+        continue
+      }
+      processes[process.number]?.signals.pending.remove(at: index)
+    }
+    let bytes = signals.flatMap(\.record)
+    return .answered(store(bytes, arguments[1], process).map { bytes.count })
   }
 
   private mutating func store(

@@ -28,6 +28,8 @@ struct KernelState {
     /// Released by the child of a vfork.
     var isBorrowed = false
     var signals = SignalState()
+    /// Which signals each of its signal descriptors delivers.
+    var signalDescriptors: [Int32: UInt64] = [:]
     var output: [UInt8] = []
     /// Its real user.
     var user: UInt32 = 0
@@ -163,6 +165,7 @@ struct KernelState {
       session: maker?.session ?? number, pod: maker?.pod, threads: [number], space: space)
     if let maker {
       process.signals = maker.signals.inherited
+      process.signalDescriptors = maker.signalDescriptors
       process.user = maker.user
       process.handles = maker.handles
     }

@@ -116,6 +116,13 @@ final class MockTransactionHost: TransactionHost {
     try process.write(Array(bytes), to: address)
   }
 
+  func kind(ofDescriptor descriptor: Int32) -> DescriptorKind? {
+    let number = process.physical.rawValue
+    return process.kernel.inspect { state in
+      state.processes[number]?.signalDescriptors[descriptor] == nil ? nil : .signals
+    }
+  }
+
   func compareExchange(
     _ address: RemoteAddress, expected: UInt32, desired: UInt32
   ) throws(Errno) -> Bool {

@@ -81,6 +81,10 @@ final class StoppedCaller: TransactionHost {
     throw .badFileDescriptor
   }
 
+  func kind(ofDescriptor descriptor: Int32) -> DescriptorKind? {
+    supervisor.kind(ofDescriptor: descriptor, of: tracee)
+  }
+
   func compareExchange(
     _ address: RemoteAddress, expected: UInt32, desired: UInt32
   ) throws(Errno) -> Bool {
@@ -159,6 +163,19 @@ extension Tracee {
       missedStop = false
       try check(CLinux_ptrace_interrupt(tid))
     }
+  }
+
+  /// Lets a call go on that our stop has ended with EINTR: the kernel makes it again unless a signal has come too. Calls
+  /// that wait for a time wait for all of it again.
+  ///
+  /// Source: signal(7), "Interruption of system calls and library functions by stop signals".
+  func hideInterruption() {
+    let restartUnlessHandled: Int32 = 514
+    guard var registers = try? Registers(of: tid), registers.syscallNumber >= 0,
+      registers.resultError == .interrupted
+    else { return }
+    registers.setResult(error: Errno(rawValue: restartUnlessHandled))
+    try? registers.set(to: tid)
   }
 
   /// The registers at the entry, back before the instruction that made the call.

@@ -21,15 +21,20 @@ extension Supervisor {
 
   /// Does at a call's entry what the filter does where there is one.
   private func decide(_ tracee: Tracee, _ info: CLinux_syscall_info) {
+    let isOwn = info.arch == rules.rules.architecture
     let words = info.arguments
     let call = SeccompData(
       number: UInt32(truncatingIfNeeded: info.number), architecture: info.arch,
       instructionPointer: info.instruction_pointer,
       arguments: [words.0, words.1, words.2, words.3, words.4, words.5])
-    switch rules.rules.action(for: call) {
+    let action = rules.rules.action(for: call)
+    if action == .allow, isOwn, isOnKnownDescriptor(call, tracee) { return enter(tracee) }
+    // What the filter stops comes once more.
+    if tracee.process.isFiltered { return resume(tracee) }
+    switch action {
     case .allow: resume(tracee)
     case .trace: enter(tracee)
-    case .errno(let error) where info.arch == rules.rules.architecture:
+    case .errno(let error) where isOwn:
       do throws(Errno) {
         tracee.registers = try Registers(of: tracee.tid)
       } catch {
@@ -40,6 +45,41 @@ extension Supervisor {
       answer(tracee, .failure(Errno(rawValue: Int32(error))))
     case .errno(let error): answerForeign(tracee, Errno(rawValue: Int32(error)))
     case .notify, .trap, .killProcess: fail("the rules of calls are not for a tracer")
+    }
+  }
+
+  /// Whether a call has a row for the kind of descriptor that it is made on.
+  private func isOnKnownDescriptor(_ call: SeccompData, _ tracee: Tracee) -> Bool {
+    guard tracee.process.hasKnownDescriptors,
+      let name = UInt16(exactly: call.number).flatMap({ Syscall(rawValue: $0) })
+    else { return false }
+    let arguments = CallArguments(call.arguments[0])
+    return setup.names.boundary.descriptorRow(for: name, arguments) { descriptor in
+      kind(ofDescriptor: descriptor, of: tracee)
+    } != nil
+  }
+
+  /// What the descriptor of a process is; asked only of processes that have opened one of a known kind, or inherited it.
+  ///
+  /// Source: fs/signalfd.c: the file's name is that of no path.
+  func kind(ofDescriptor descriptor: Int32, of tracee: Tracee) -> DescriptorKind? {
+    guard tracee.process.hasKnownDescriptors else { return nil }
+    return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { buffer in
+      guard let start = buffer.baseAddress else { return nil }
+      let count = readlink("/proc/\(tracee.tid)/fd/\(descriptor)", start, buffer.count)
+      guard count > 0 else { return nil }
+      let isSignals = buffer[..<count].elementsEqual(Self.signalDescriptor)
+      return isSignals ? .signals : nil
+    }
+  }
+
+  private static let signalDescriptor = "anon_inode:[signalfd]".utf8.map { CChar($0) }
+
+  /// Makes all threads of a process stop, so that from now on their calls do. One that is alone is stopped now.
+  func stopEveryCall(of process: TracedProcess) {
+    guard process.isFiltered, process.threads.count > 1 else { return }
+    for thread in process.threads {
+      if CLinux_ptrace_interrupt(thread) == 0 { tracees[thread]?.wasInterrupted = true }
     }
   }
 

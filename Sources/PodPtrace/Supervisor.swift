@@ -216,6 +216,10 @@ final class Supervisor {
       tracee.birth = nil
       settleChildWord(tracee, birth)
     }
+    if tracee.wasInterrupted {
+      tracee.wasInterrupted = false
+      tracee.hideInterruption()
+    }
     // Init can't be stopped: the pod's end, and every program that starts, need it.
     let canStop = tracee.tid != podInit.processID
     switch signal {
@@ -399,6 +403,7 @@ final class Supervisor {
         space: sharesMemory ? parent.space : AddressSpace(copying: parent.space))
       process.dumpable = parent.dumpable
       process.isFiltered = parent.isFiltered
+      process.hasKnownDescriptors = parent.hasKnownDescriptors
       setup.events(
         .started(entry.virtual, PhysicalName(rawValue: child), parent: entry.parent))
     }
@@ -440,6 +445,7 @@ final class Supervisor {
     process.threads.insert(tid)
     // What was on its way when the pod's end began.
     if isEnding { kill(process.tgid, SIGKILL) }
+    process.onKnownDescriptor = { [unowned self, unowned process] in stopEveryCall(of: process) }
     process.onCredentialsChange = { [setup, name = process.name] in
       setup.events(.credentialsChanged(name))
     }

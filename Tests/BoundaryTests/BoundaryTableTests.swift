@@ -113,6 +113,26 @@ struct BoundaryTableTests {
     }
   }
 
+  @Test("rows for kinds of descriptors are for no other descriptor, and printed")
+  func descriptorRows() throws {
+    for call in [Syscall.read, .readv, .preadv2] {
+      #expect(NamelessCalls.all.contains(call))
+      let row = table.descriptorRow(for: call, CallArguments(7)) { $0 == 7 ? .signals : nil }
+      #expect(row?.descriptor == .signals && row?.verb.word == "translated")
+      #expect(table.descriptorRow(for: call, CallArguments(7)) { _ in nil } == nil)
+      #expect(table.row(for: call, CallArguments(7)) == nil)
+      let printed = table.descriptions.filter { $0.call == call.name }
+      #expect(printed.map(\.verb) == ["translated", "nameless"])
+      #expect(printed.map(\.variant) == ["of a signal descriptor", ""])
+    }
+    // Nobody is asked about the descriptors of other calls.
+    let other = table.descriptorRow(for: .write, CallArguments(7)) { _ in
+      Issue.record("asked")
+      return .signals
+    }
+    #expect(other == nil)
+  }
+
   @Test("names of processes that go in are never native")
   func processNamesNeverPass() {
     let processLike: [any Resource.Type] = [

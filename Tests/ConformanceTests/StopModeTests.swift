@@ -17,7 +17,8 @@ struct StopModeTests {
 
   @Test("every call stops, and podrun says so", arguments: [1, 13, 16, 22, 38] as [Int32])
   func fallsBack(errno: Int32) async throws {
-    let outcome = try await podrun(errno, ["--verbose", "--", "sh", "-c", "echo is $$ below $PPID"])
+    let outcome = try await podrun(
+      errno, ["--verbose", "--", "sh", "-c", "echo is $$ below $PPID"])
     #expect(outcome.status == .exited(0))
     #expect(outcome.lines.contains("is 2 below 1"), "\(outcome.output)")
     #expect(outcome.output.contains("degraded: this machine takes no seccomp filter"))
@@ -26,7 +27,8 @@ struct StopModeTests {
   @Test("a filter that is refused only at the program's start is done without")
   func fallsBackLate() async throws {
     let outcome = try await podrun(
-      16, when: "filters", ["--verbose", "--", "sh", "-c", "echo below $PPID; true | true; echo $?"])
+      16, when: "filters",
+      ["--verbose", "--", "sh", "-c", "echo below $PPID; true | true; echo $?"])
     #expect(outcome.status == .exited(0))
     #expect(outcome.lines.contains("below 1") && outcome.lines.contains("0"), "\(outcome.output)")
     #expect(outcome.output.contains("degraded: this machine takes no seccomp filter"))
@@ -42,7 +44,8 @@ struct StopModeTests {
   @Test(
     "calls that are answered or refused are not shown to the filter around",
     arguments: [
-      "process_identity", "refused", "lock_owners", "signal_senders", "clone_flags", "interrupted_calls",
+      "process_identity", "refused", "lock_owners", "signal_senders", "clone_flags",
+      "interrupted_calls",
     ])
   func underAnEngine(program: String) async throws {
     let outcome = try await podrun(1, ["--", try await TestPrograms.path(program)])

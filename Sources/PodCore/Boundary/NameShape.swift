@@ -100,12 +100,15 @@ public enum Place: Sendable {
   case memory(Int, NameShape)
   /// Argument `of` points to a structure with a 32-bit name at `offset` bytes, when it isn't null.
   case field(Int, of: Int, NameShape)
+  /// Argument `of` points to a buffer, or to a vector of buffers whose length is the next argument, which the call fills
+  /// with as many bytes of ``SignalRecord`` as its result says; the name is who sent the signal.
+  case signals(of: Int, inVectors: Bool, NameShape)
 
   /// The shape of the name.
   public var shape: NameShape {
     switch self {
     case .argument(_, let shape), .result(let shape), .memory(_, let shape),
-      .field(_, _, let shape):
+      .field(_, _, let shape), .signals(_, _, let shape):
       shape
     }
   }
@@ -120,6 +123,8 @@ extension Place: CustomStringConvertible {
     case .memory(let index, let shape): "*argument \(index): \(shape.resource.label)"
     case .field(let offset, let index, let shape):
       "argument \(index)+\(offset): \(shape.resource.label)"
+    case .signals(let index, let inVectors, let shape):
+      "records in *\(inVectors ? "*" : "")argument \(index): \(shape.resource.label)"
     }
   }
 }

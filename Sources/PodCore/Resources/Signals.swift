@@ -2,8 +2,7 @@ internal import SystemPackage
 
 /// Calls that send signals or receive them with who sent them.
 public enum Signals {
-  private static let reads = "reads of signal descriptors are translated"
-  private static let sender = "the sender's physical pid and user id, in what is read"
+  private static let sender = NameShape(ProcessID.self)
 
   /// The rows of signals.
   public static let boundary: [BoundaryRow] = [
@@ -13,8 +12,11 @@ public enum Signals {
     .wrapped(.rt_sigqueueinfo, by: SendSignal(), performed: .onCopy),  // P30
     .wrapped(.rt_tgsigqueueinfo, by: SendSignal(), performed: .onCopy),  // P30
     .wrapped(.rt_sigtimedwait, by: ReceiveSignal(), performed: .inCallerBlocking),  // S5
-    .native(.signalfd, until: reads, leaks: sender),  // P62, S6, N14
-    .native(.signalfd4, until: reads, leaks: sender),  // P62, S6, N14
+    .wrapped(.signalfd, by: OpenSignalDescriptor(), performed: .inCaller),  // P62, S6
+    .wrapped(.signalfd4, by: OpenSignalDescriptor(), performed: .inCaller),  // P62, S6
+    .translated(.read, from: .signals, out: [.signals(of: 1, inVectors: false, sender)]),  // P62
+    .translated(.readv, from: .signals, out: [.signals(of: 1, inVectors: true, sender)]),  // P62
+    .translated(.preadv2, from: .signals, out: [.signals(of: 1, inVectors: true, sender)]),  // P62
   ]
 }
 
@@ -227,6 +229,15 @@ struct SendSignal: Wrapper {
       info, transaction throws(Errno) in
       SignalInfo.nameSender(of: signal, in: info, transaction.names)
     }
+  }
+}
+
+/// Makes a descriptor that delivers signals: who reads from it is told who sent them.
+///
+/// Source: signalfd(2); COVERAGE P62, S6.
+struct OpenSignalDescriptor: Wrapper {
+  func epilogue(_ transaction: inout Transaction) throws(Errno) {
+    if case .success? = transaction.result { transaction.host.callerState.opened(.signals) }
   }
 }
 

@@ -179,6 +179,10 @@ public protocol TransactionHost: AnyObject {
   /// - Throws: `.badFileDescriptor` when it is none; `.noSuchProcess` when the task is gone.
   func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target
 
+  /// What a descriptor of the caller is; nil for one of no kind that rows are for. Asked only for calls that have rows for
+  /// kinds of descriptors.
+  func kind(ofDescriptor descriptor: Int32) -> DescriptorKind?
+
   /// The real user id of a task.
   ///
   /// - Throws: `.noSuchProcess`.
@@ -186,6 +190,11 @@ public protocol TransactionHost: AnyObject {
 
   /// The state of the caller that isn't in the tables of names.
   var callerState: any CallerState { get }
+}
+
+extension TransactionHost {
+  /// No descriptor is of a kind where the host knows of none.
+  public func kind(ofDescriptor descriptor: Int32) -> DescriptorKind? { nil }
 }
 
 extension TransactionHost {
@@ -219,6 +228,9 @@ public protocol CallerState: AnyObject {
   var hasMemoryOfItsOwn: Bool { get }
   /// The caller may have other user or group ids from now on.
   func credentialsChanged()
+  /// The caller has opened a descriptor of a kind that rows are for: from now on, calls that have such rows are to be
+  /// looked at, also those of its threads and of the children that it makes.
+  func opened(_ kind: DescriptorKind)
 }
 
 extension CallerState {
@@ -226,6 +238,8 @@ extension CallerState {
   public var hasMemoryOfItsOwn: Bool { true }
   /// Does nothing.
   public func credentialsChanged() {}
+  /// Does nothing.
+  public func opened(_ kind: DescriptorKind) {}
 }
 
 /// What the kernel, or a wrapper in its stead, answers.
@@ -279,7 +293,9 @@ public struct Transaction: ~Copyable {
     self.host = host
     physicalCall = call
     physicalArguments = arguments
-    row = names.boundary.row(for: call, arguments)
+    row =
+      names.boundary.row(for: call, arguments)
+      ?? names.boundary.descriptorRow(for: call, arguments) { host.kind(ofDescriptor: $0) }
   }
 
   deinit {
@@ -398,7 +414,7 @@ public struct Transaction: ~Copyable {
         try host.scratch(UnsafeRawBufferPointer(bytes))
       }
       physicalArguments[index] = scratch.rawValue
-    case .result: break
+    case .result, .signals: break
     }
   }
 
@@ -454,6 +470,8 @@ public struct Transaction: ~Copyable {
         shape.virtual(of: physical, in: transaction.names)
       }
       try write(virtual ?? physical, to: address.advanced(by: offset))
+    case .signals(let index, let inVectors, let shape):
+      translateSignals(of: index, inVectors: inVectors, count: value, shape)
     case .argument: break
     }
   }
