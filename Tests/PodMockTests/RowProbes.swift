@@ -289,6 +289,8 @@ extension Probe {
     "process_madvise": "RowTests.reachThroughHandles",
     "process_mrelease": "RowTests.reachThroughHandles",
     "sysinfo": "RowTests.systemInformation",
+    "signalfd": "signal_descriptors.c", "signalfd4": "signal_descriptors.c",
+    "read": "MockKernelTests", "readv": "MockKernelTests", "preadv2": "signal_descriptors.c",
     "getpriority PRIO_USER": "RowTests.users", "setpriority PRIO_USER": "RowTests.users",
     "ioprio_get IOPRIO_WHO_USER": "RowTests.users",
     "ioprio_set IOPRIO_WHO_USER": "RowTests.users",
