@@ -19,7 +19,13 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "TextTable", package: "TextTable"),
-      ])
+      ]),
+    .executableTarget(
+      name: "names",
+      dependencies: [
+        .product(name: "PodCore", package: "swift-pods"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )

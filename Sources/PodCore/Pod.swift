@@ -89,7 +89,8 @@ public final class Pod: Sendable {
     let names = PodNames(
       pod: PodID(rawValue: lastIdentifier.add(1, ordering: .relaxed).newValue), system: system,
       range: 1...configuration.highestProcess, capacity: configuration.capacity,
-      policy: configuration.processNames, interposers: interposers, abi: .host)
+      policy: configuration.processNames, interposers: interposers, abi: .host,
+      restoring: configuration.restoredNames)
     let hub = EventHub()
     let session = try await backend.start(
       PodSetup(
@@ -182,6 +183,10 @@ public final class Pod: Sendable {
   }
 
   // MARK: Names
+
+  /// The pod's names as they are at this moment: to write down, and to give to another pod
+  /// (``PodConfiguration/restoredNames``).
+  public func snapshot() -> PodSnapshot { names.tables.snapshot() }
 
   /// A pod's tables of names, to look at.
   public struct Names: Sendable {

@@ -14,6 +14,14 @@ public struct PodConfiguration: Sendable, Hashable, Codable {
   public var highestProcess: Int32 = 4_194_303
   /// The most processes and threads at one time, 16…4,194,303.
   public var capacity: Int = 131_072
+  /// Names that the pod's processes are to have: those of another pod, here or on another machine.
+  ///
+  /// Births take the names that the snapshot gives: the first program that the host starts has the name of init's first
+  /// child there, the next one that of the second; a process's first child the name of its first child there, and its
+  /// threads likewise. A child that the snapshot doesn't know gets a free name, and never one that is still to come.
+  /// What would descend from a process that has ended won't be born, and its names are free. Groups and sessions are
+  /// made by the programs. Numbers go on where they stood in the snapshot.
+  public var restoredNames: PodSnapshot?
   /// What must hold.
   public var containment: ContainmentDemand = .bestEffort
 
@@ -31,6 +39,14 @@ public struct PodConfiguration: Sendable, Hashable, Codable {
     }
     if !(16...4_194_303).contains(capacity) {
       faults.append("capacity is \(capacity); it must be 16…4194303")
+    }
+    if let restored = restoredNames?.processes {
+      if restored.names.count > capacity {
+        faults.append("capacity is \(capacity), and restoredNames has \(restored.names.count) names")
+      }
+      if let last = restored.names.map(\.number.rawValue).max(), last > highestProcess {
+        faults.append("highestProcess is \(highestProcess), and restoredNames has process \(last)")
+      }
     }
     return faults
   }

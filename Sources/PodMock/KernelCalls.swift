@@ -133,6 +133,7 @@ extension KernelState {
       processes[process.number]?.output += bytes
       return bytes.count
     case .signalfd4: return try openSignals(arguments, process)
+    case .msgget, .msgsnd, .msgctl: return try useQueue(call, arguments)
     case .sched_yield: return 0
     default: throw .noFunction
     }
@@ -219,6 +220,36 @@ extension KernelState {
     }
     if found.isEmpty { throw .noSuchProcess }
     return found.map { ($0, threads[$0]?.nice ?? 0) }
+  }
+
+  // MARK: Message queues
+
+  /// Queues without keys and contents: ids are 1, 2, …, and the lowest that is free is given out next, since what races
+  /// are about is ids that are reused.
+  private mutating func useQueue(_ call: Syscall, _ arguments: CallArguments) throws(Errno) -> Int {
+    footprint.add(.writing(Footprint.numbers))
+    let queue = arguments.int(0)
+    switch call {
+    case .msgget:
+      // IPC_PRIVATE
+      guard queue == 0 else { throw .noFunction }
+      var number: Int32 = 1
+      while queues[number] != nil { number += 1 }
+      queues[number] = 0
+      return Int(number)
+    case .msgsnd:
+      guard let count = queues[queue] else { throw .invalidArgument }
+      queues[queue] = count + 1
+      return 0
+    default:
+      guard let count = queues[queue] else { throw .invalidArgument }
+      // IPC_STAT: what it stores is the answer here.
+      if arguments.int(1) == 2 { return count }
+      // IPC_RMID
+      guard arguments.int(1) == 0 else { throw .noFunction }
+      queues[queue] = nil
+      return 0
+    }
   }
 
   // MARK: Groups and sessions

@@ -87,6 +87,8 @@ struct KernelState {
   var observed: Set<Int> = []
   var results: [Int: ProcessResult] = [:]
   var lockWaiters: [RemoteAddress: [Int]] = [:]
+  /// Message queues by their ids, which are given out again at once: how many messages are in each.
+  var queues: [Int32: Int] = [:]
   let range: ClosedRange<Int32>
   let confinesGroups: Bool
   /// Answers calls in the kernel's stead.
@@ -186,6 +188,46 @@ struct KernelState {
     writes(number)
     writes(process)
     return number
+  }
+
+  /// Makes what a snapshot describes: first everything has a number, then they refer to each other.
+  ///
+  /// - Returns: The number of each name that could be made.
+  mutating func restore(
+    _ snapshot: PodSnapshot.Processes, in pod: PodID, isPinned: (Int32) -> Bool
+  ) -> [VirtualName<ProcessID>: PhysicalName<ProcessID>] {
+    var made: [VirtualName<ProcessID>: PhysicalName<ProcessID>] = [:]
+    func number(_ name: VirtualName<ProcessID>) -> Int32 { made[name]?.rawValue ?? 0 }
+    for name in snapshot.names where name.kind == .process {
+      let number: Int32?
+      if name.state == .shown {
+        number = takeNumber(isPinned: isPinned)
+      } else {
+        number = makeProcess(
+          parent: Self.initial, like: nil, sharingMemory: false, isPinned: isPinned)?.number
+      }
+      if let number { made[name.number] = PhysicalName(rawValue: number) }
+    }
+    for name in snapshot.names where name.kind == .thread {
+      if let number = makeThread(of: number(name.process), isPinned: isPinned) {
+        made[name.number] = PhysicalName(rawValue: number)
+      }
+    }
+    for name in snapshot.names where name.kind == .process && name.state != .shown {
+      let own = number(name.number)
+      let isInit = name.number == ProcessTable.initial
+      processes[own]?.pod = pod
+      processes[own]?.parent = isInit ? Self.initial : number(name.parent)
+      processes[own]?.group = number(name.group)
+      processes[own]?.session = number(name.session)
+      processes[own]?.isSubreaper = isInit
+      processes[own]?.isPodInit = isInit
+      if name.state == .ended {
+        for thread in processes[own]?.threads ?? [] { remove(thread: thread, reporting: false) }
+        processes[own]?.status = 0
+      }
+    }
+    return made
   }
 
   // MARK: Ends

@@ -128,6 +128,40 @@ public final class MockKernel: @unchecked Sendable {
     return pod
   }
 
+  /// Makes a pod from a snapshot: processes and threads of the same shape, with numbers of this machine, and tables that
+  /// are filled with the snapshot's names.
+  ///
+  /// - Parameters:
+  ///   - snapshot: Of a pod on this machine or another.
+  ///   - lateNames: See ``PodNames``.
+  /// - Throws: ``SnapshotError``, with ``SnapshotError/unmatched(_:)`` when the machine has too few numbers.
+  public func makePod(
+    restoring snapshot: PodSnapshot, lateNames: Int = 1_024
+  ) throws(SnapshotError) -> MockPod {
+    let number = monitor.withLock {
+      lastPod += 1
+      return lastPod
+    }
+    let highest = snapshot.processes.highest
+    let names = PodNames(
+      pod: PodID(rawValue: number), system: system, range: 1...highest,
+      capacity: Int(highest), lateNames: lateNames, interposers: interposers)
+    let pod = MockPod(names: names, kernel: self)
+    let made = change { state in
+      pods[names.pod] = pod
+      return state.restore(snapshot.processes, in: names.pod, isPinned: isPinned)
+    }
+    try names.processes.fill(from: snapshot.processes, physical: made)
+    for name in snapshot.processes.names {
+      guard let physical = made[name.number] else { continue }
+      let identity = inspect { state in
+        state.threads[physical.rawValue]?.identity ?? state.processes[physical.rawValue]?.identity
+      }
+      if let identity { pod.remember(identity, as: name.number) }
+    }
+    return pod
+  }
+
   /// Makes a pod and starts one process in it, virtual process 2.
   public func boot() -> MockProcess { makePod().boot() }
 
@@ -146,6 +180,9 @@ public final class MockKernel: @unchecked Sendable {
       state.threads[number.rawValue].map { MockProcess(kernel: self, identity: $0.identity) }
     }
   }
+
+  /// How many messages are in each message queue of the machine, by its physical id.
+  public var queues: [Int32: Int] { inspect { $0.queues } }
 
   /// What the kernel knows of one process.
   public struct ProcessStatus: Sendable, Hashable {

@@ -274,6 +274,11 @@ public final class MockPod: Sendable {
       case .free: break
       }
     }
+    for lessee in processes.space.lessees where lessee.rawValue != 0 {
+      if (try? processes.task(lessee)) == nil {
+        found.append("\(lessee) has ended and has names in advance")
+      }
+    }
     for process in mine where !process.isZombie {
       for thread in process.threads {
         guard let entry = entries[PhysicalName(rawValue: thread.rawValue)] else {

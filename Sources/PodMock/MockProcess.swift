@@ -96,6 +96,49 @@ public struct MockProcess: Sendable {
     fork(.clone, flags: KernelState.cloneThread | KernelState.cloneVM, as: name, program)
   }
 
+  /// Asks for names in advance, as the code that a backend puts into processes does: by a call of its own.
+  ///
+  /// - Returns: The names, to be used with ``fork(leased:as:_:)``.
+  public func leaseNames(_ count: Int) -> Result<[VirtualName<ProcessID>], Errno> {
+    guard isAlive, let pod, let caller = pod.names.processes.caller(physicalThread) else {
+      return .failure(.noSuchProcess)
+    }
+    defer { kernel.settle() }
+    let arguments = CallArguments()
+    let host = MockTransactionHost(self, .getpid, arguments, pod, caller)
+    var transaction = Transaction(.getpid, arguments, by: caller, names: pod.names, host: host)
+    do throws(Errno) {
+      let names = try transaction.leaseNames(count)
+      finish(consume transaction, host)
+      return .success(names)
+    } catch {
+      finish(consume transaction, host)
+      return .failure(error)
+    }
+  }
+
+  /// Makes a child with a name that was leased to the process.
+  ///
+  /// - Returns: As ``fork(_:flags:as:_:)``; EAGAIN when the name isn't leased to the process any more.
+  @discardableResult
+  public func fork(
+    leased name: VirtualName<ProcessID>, as title: String = "child",
+    _ program: @escaping MockProgram
+  ) -> CallResult {
+    call(.fork, CallArguments(), child: (title, program)) { $0.leasedChild = name }
+  }
+
+  /// Makes a child with a name that the process chooses.
+  ///
+  /// - Returns: As ``fork(_:flags:as:_:)``; EEXIST or EINVAL for a name that can't be had.
+  @discardableResult
+  public func fork(
+    chosen name: VirtualName<ProcessID>, as title: String = "child",
+    _ program: @escaping MockProgram
+  ) -> CallResult {
+    call(.fork, CallArguments(), child: (title, program)) { $0.chosenChild = name }
+  }
+
   /// Ends the process.
   public func exit(_ status: Int = 0) { call(.exit_group, status) }
 
@@ -113,7 +156,8 @@ public struct MockProcess: Sendable {
   }
 
   func call(
-    _ call: Syscall, _ arguments: CallArguments, child: (name: String, program: MockProgram)?
+    _ call: Syscall, _ arguments: CallArguments, child: (name: String, program: MockProgram)?,
+    prepare: (inout Transaction) -> Void = { _ in }
   ) -> CallResult {
     guard isAlive else { return .failure(.noSuchProcess) }
     defer { kernel.settle() }
@@ -128,6 +172,7 @@ public struct MockProcess: Sendable {
     }
     guard let caller else { return perform(call, arguments, nil, host, child).result }
     var transaction = Transaction(call, arguments, by: caller, names: pod.names, host: host)
+    prepare(&transaction)
     switch transaction.enter() {
     case .answer(let result):
       finish(consume transaction, host)
@@ -156,7 +201,7 @@ public struct MockProcess: Sendable {
       let result = transaction.leave(outcome.result)
       if transaction.wantsRetry {
         finish(consume transaction, host)
-        return self.call(call, arguments, child: child)
+        return self.call(call, arguments, child: child, prepare: prepare)
       }
       if case .born(_, let identity) = outcome, case .success(let name) = result {
         pod.remember(identity, as: VirtualName(rawValue: Int32(truncatingIfNeeded: name)))

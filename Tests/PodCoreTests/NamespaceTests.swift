@@ -121,14 +121,169 @@ internal import Testing
       try compact.allocate(for: Physical(rawValue: 9), policy: .preserving).rawValue == 9)
   }
 
-  @Test("a chosen number is given, or in use")
+  @Test("a chosen number is given, in use, or none of the pod's")
   func chosen() throws {
     let space = make()
     #expect(try space.allocate(chosen: Virtual(rawValue: 5)).rawValue == 5)
     #expect(throws: NameError.nameInUse) { try space.allocate(chosen: Virtual(rawValue: 5)) }
-    #expect(throws: NameError.nameInUse) { try space.allocate(chosen: Virtual(rawValue: 9)) }
-    #expect(throws: NameError.nameInUse) { try space.allocate(chosen: Virtual(rawValue: 0)) }
+    for number in [9, 0, -1, .max, .min] as [Int32] {
+      #expect(throws: NameError.outOfRange) {
+        try space.allocate(chosen: Virtual(rawValue: number))
+      }
+    }
+    // The policy's order is as if it hadn't been chosen.
+    #expect(space.cursor == 1)
     #expect(try space.allocate().rawValue == 1)
+    #expect(try space.allocate(chosen: Virtual(rawValue: 2)).rawValue == 2)
+    #expect(try space.allocate().rawValue == 3)
+  }
+
+  @Test("a chosen number of something that is dying is in use until nothing shows it")
+  func chosenDying() throws {
+    let space = make()
+    let name = try live(space, 100)
+    try space.hold(name)
+    try space.retire(name)
+    try space.reap(name)
+    #expect(throws: NameError.nameInUse) { try space.allocate(chosen: name) }
+    try space.release(name)
+    #expect(try space.allocate(chosen: name) == name)
+  }
+
+  @Test("a chosen number may be a physical one, which then finds no name of its own number")
+  func chosenPhysical() throws {
+    let space = make(1...200)
+    _ = try live(space, 150)
+    #expect(
+      try space.allocate(chosen: Virtual(rawValue: 150), avoidingPhysical: true).rawValue == 150)
+    let thread = try space.allocate(for: Physical(rawValue: 150), policy: .preserving)
+    #expect(thread.rawValue == 2)
+  }
+
+  @Test("a full table takes a chosen number only when a leased one can be taken back")
+  func chosenWhenFull() throws {
+    let space = make(1...100, capacity: 2)
+    _ = try space.allocate()
+    let leased = try space.allocate()
+    #expect(throws: NameError.rangeExhausted) { try space.allocate(chosen: Virtual(rawValue: 50)) }
+    try space.lease(leased, to: Self.lessee)
+    #expect(try space.allocate(chosen: Virtual(rawValue: 50)).rawValue == 50)
+    #expect(space.isFree(leased) && space.lessees.isEmpty)
+  }
+
+  private static let lessee = VirtualName<ProcessID>(rawValue: 7)
+  private static let other = VirtualName<ProcessID>(rawValue: 8)
+
+  @Test("a leased name is nobody's: it isn't found, and nobody else gets it")
+  func leased() throws {
+    let space = make()
+    let name = try space.allocate()
+    try space.lease(name, to: Self.lessee)
+    #expect(!space.isFree(name) && space.count == 1)
+    #expect(space.entries.isEmpty)
+    let uses: [(Virtual) throws -> Void] = [
+      { _ = try space.entry($0) }, { try space.hold($0) }, { try space.retain($0) },
+      { try space.giveBack($0) }, { try space.bind($0, to: Physical(rawValue: 100)) },
+      { try space.retire($0) }, { try space.reap($0) }, { try space.setLink(0, of: $0, to: 1) },
+      { try space.lease($0, to: Self.other) }, { try space.redeem($0, by: Self.other) },
+    ]
+    for (index, use) in uses.enumerated() {
+      #expect(throws: NameError.unknownName, "use \(index)") { try use(name) }
+    }
+    #expect(throws: NameError.nameInUse) { try space.allocate(chosen: name) }
+    for number in 2...8 as ClosedRange<Int32> {
+      #expect(try space.allocate().rawValue == number)
+    }
+    #expect(space.leased(to: Self.lessee) == [name])
+    try space.redeem(name, by: Self.lessee)
+    #expect(throws: NameError.unknownName) { try space.redeem(name, by: Self.lessee) }
+    try space.bind(name, to: Physical(rawValue: 100))
+    #expect(try space.entry(name).physical.rawValue == 100)
+    #expect(space.lessees.isEmpty)
+  }
+
+  @Test("only an allocated name without references can be leased")
+  func notLeasable() throws {
+    let space = make()
+    let alive = try live(space, 100)
+    let held = try space.allocate()
+    try space.hold(held)
+    let used = try space.allocate()
+    try space.retain(used)
+    for name in [alive, held, used, Virtual(rawValue: 8)] {
+      #expect(throws: NameError.unknownName) { try space.lease(name, to: Self.lessee) }
+    }
+    #expect(space.lessees.isEmpty)
+  }
+
+  @Test("what a lessee didn't use is free when its lease ends")
+  func leaseEnds() throws {
+    let space = make()
+    let names = try (0..<4).map { _ in try space.allocate() }
+    for name in names { try space.lease(name, to: Self.lessee) }
+    try space.redeem(names[0], by: Self.lessee)
+    space.endLease(of: Self.lessee)
+    #expect(!space.isFree(names[0]))
+    #expect(names[1...].allSatisfy { space.isFree($0) })
+    space.endLease(of: Self.lessee)
+    #expect(space.count == 1 && space.room == 7)
+    #expect(throws: NameError.unknownName) { try space.redeem(names[1], by: Self.lessee) }
+  }
+
+  @Test("unused leased names are taken back one by one when no other is free, and not a plan's")
+  func leaseTakenBack() throws {
+    let space = make(1...6)
+    let names = try (0..<6).map { _ in try space.allocate() }
+    for name in names[0..<3] { try space.lease(name, to: Self.lessee) }
+    for name in names[3..<5] { try space.lease(name, to: Self.other) }
+    try space.lease(names[5], to: Virtual(rawValue: 0))
+    #expect(space.room == 5)
+    // From whoever has most, what would be used last.
+    #expect(try space.allocate() == names[2])
+    #expect(space.leased(to: Self.lessee) == [names[0], names[1]])
+    #expect(throws: NameError.unknownName) { try space.redeem(names[2], by: Self.lessee) }
+    try space.redeem(names[0], by: Self.lessee)
+    for _ in 0..<3 { _ = try space.allocate() }
+    #expect(throws: NameError.rangeExhausted) { try space.allocate() }
+    #expect(space.room == 0)
+    try space.redeem(names[5], by: Virtual(rawValue: 0))
+  }
+
+  @Test("a leased number that became a physical one waits until it isn't any more")
+  func leasedPhysical() throws {
+    let space = make()
+    let name = try space.allocate()
+    try space.lease(name, to: Self.lessee)
+    let task = try live(space, name.rawValue)
+    #expect(throws: NameError.nameInUse) {
+      try space.redeem(name, by: Self.lessee, avoidingPhysical: true)
+    }
+    try space.reap(task)
+    try space.redeem(name, by: Self.lessee, avoidingPhysical: true)
+  }
+
+  @Test("a name can be held so often, and not once more")
+  func holds() throws {
+    let space = make()
+    let name = try live(space, 100)
+    for _ in 0..<Int(UInt16.max) { try space.hold(name) }
+    #expect(throws: NameError.rangeExhausted) { try space.hold(name) }
+    try space.reap(name)
+    for _ in 0..<Int(UInt16.max) {
+      #expect(!space.isFree(name))
+      try space.release(name)
+    }
+    #expect(space.isFree(name))
+  }
+
+  @Test("the highest number of all is given out like others")
+  func highestNumber() throws {
+    let space = make((Int32.max - 2)...Int32.max)
+    let names = try (0..<3).map { _ in try space.allocate() }
+    #expect(names.map(\.rawValue) == [.max - 2, .max - 1, .max])
+    #expect(throws: NameError.rangeExhausted) { try space.allocate() }
+    try space.giveBack(names[2])
+    #expect(try space.allocate(avoidingPhysical: true).rawValue == .max)
   }
 
   @Test("numbers that are live physical names are passed over where calls accept both")

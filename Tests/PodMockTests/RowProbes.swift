@@ -298,6 +298,9 @@ extension Probe {
     "futex FUTEX_LOCK_PI": "LockOwnerTests", "futex FUTEX_UNLOCK_PI": "LockOwnerTests",
     "futex FUTEX_TRYLOCK_PI": "lock_owners.c", "futex FUTEX_LOCK_PI2": "lock_owners.c",
     "futex FUTEX_CMP_REQUEUE_PI": "lock_owners.c",
+    "signalfd": "signal_descriptors.c", "signalfd4": "MockKernelTests.signalDescriptors",
+    "read": "MockKernelTests.signalDescriptors", "readv": "signal_descriptors.c",
+    "preadv2": "signal_descriptors.c",
   ].merging(
     [
       "CGROUP", "IPC", "MNT", "NET", "PID", "PID_FOR_CHILDREN", "TIME", "TIME_FOR_CHILDREN",

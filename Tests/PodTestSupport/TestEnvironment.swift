@@ -59,7 +59,7 @@ public enum TestEnvironment: String, CaseIterable, Sendable, CustomTestStringCon
   }
 
   /// The system's own programs, which every user may execute.
-  private static let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+  static let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
   /// A command that runs another one as nobody, where the tests run as root.
   public static func asNobody(_ command: [String]) throws -> [String] {

@@ -27,42 +27,49 @@ enum pod_entry_flags {
   POD_ENTRY_CHOSEN = 1u << 3,  // the number was asked for (restore), not chosen by the policy
 };
 
-// 56 bytes; with its two buckets an entry costs 64.
+// 44 bytes; with its buckets an entry costs 54.
 struct pod_entry {
   uint32_t sequence; // odd while the writer changes the entry
-  uint16_t state;
-  uint16_t flags;
+  uint8_t state;
+  uint8_t flags;
+  uint16_t holds; // transactions in flight that refer to the entry
   int32_t virtual_name;
   int32_t physical_name;
-  uint32_t holds;      // transactions in flight that refer to the entry
-  uint32_t uses;       // other objects that show this number (group and session members)
   uint32_t next_virtual;
   uint32_t next_physical; // doubles as the free list's link
-  int32_t links[4];       // the resource's own words; a process: leader, parent, group, session
-  uint32_t generation;    // how often the slot was given out
-  uint32_t lease;         // who holds the lease
+  // The resource's own words. A process: order of birth, parent, group, session. A thread: process, order of birth.
+  // While the name is leased, the first is the lessee.
+  int32_t links[4];
+  uint32_t uses; // other objects that show this number (group and session members)
 };
 
 struct pod_table {
   uint32_t magic;
   uint32_t capacity;       // entries, without slot 0
-  uint32_t bucket_mask;    // buckets per index, minus one
+  uint32_t virtual_buckets;
   uint32_t chain_sequence; // odd while a chain is changed
   uint32_t count;          // entries that are not free
   uint32_t watermark;      // highest slot ever used
   uint32_t free_head;      // given-back slots
   uint32_t pod;            // the pod's number
-  uint32_t reserved[8];
+  uint32_t physical_buckets;
+  uint32_t reserved[7];
 };
 
-static inline uint32_t pod_table_buckets_for(uint32_t capacity) {
-  uint32_t buckets = 16;
-  while (buckets < capacity) buckets <<= 1;
-  return buckets;
+// The pod gives out numbers in a row, of which no two share one of so many buckets. The kernel gives the numbers of all
+// its processes, among which the pod's may be scattered: a few more, since a look-up that has to go on along its chain
+// costs as much as two.
+static inline uint32_t pod_table_virtual_buckets_for(uint32_t capacity) {
+  return capacity < 16 ? 16 : capacity;
+}
+
+static inline uint32_t pod_table_physical_buckets_for(uint32_t capacity) {
+  return capacity < 16 ? 16 : capacity + capacity / 2;
 }
 
 static inline uint64_t pod_table_size(uint32_t capacity) {
-  return POD_TABLE_HEADER_SIZE + 8ull * pod_table_buckets_for(capacity) +
+  return POD_TABLE_HEADER_SIZE + 4ull * pod_table_virtual_buckets_for(capacity) +
+         4ull * pod_table_physical_buckets_for(capacity) +
          (uint64_t)sizeof(struct pod_entry) * (capacity + 1ull);
 }
 
@@ -70,23 +77,23 @@ static inline uint64_t pod_table_size(uint32_t capacity) {
 static inline void pod_table_format(struct pod_table *table, uint32_t capacity, uint32_t pod) {
   table->magic = POD_TABLE_MAGIC;
   table->capacity = capacity;
-  table->bucket_mask = pod_table_buckets_for(capacity) - 1;
+  table->virtual_buckets = pod_table_virtual_buckets_for(capacity);
+  table->physical_buckets = pod_table_physical_buckets_for(capacity);
   table->pod = pod;
 }
 
 static inline uint32_t *pod_table_virtual_bucket(const struct pod_table *table, int32_t name) {
-  return (uint32_t *)((char *)table + POD_TABLE_HEADER_SIZE) +
-         (((uint32_t)name * 2654435761u >> 7) & table->bucket_mask);
+  return (uint32_t *)((char *)table + POD_TABLE_HEADER_SIZE) + (uint32_t)name % table->virtual_buckets;
 }
 
 static inline uint32_t *pod_table_physical_bucket(const struct pod_table *table, int32_t name) {
-  return (uint32_t *)((char *)table + POD_TABLE_HEADER_SIZE) + table->bucket_mask + 1 +
-         (((uint32_t)name * 2654435761u >> 7) & table->bucket_mask);
+  return (uint32_t *)((char *)table + POD_TABLE_HEADER_SIZE) + table->virtual_buckets +
+         (uint32_t)name % table->physical_buckets;
 }
 
 static inline struct pod_entry *pod_table_entry(const struct pod_table *table, uint32_t slot) {
   return (struct pod_entry *)((char *)table + POD_TABLE_HEADER_SIZE +
-                              8ull * (table->bucket_mask + 1ull)) +
+                              4ull * (table->virtual_buckets + (uint64_t)table->physical_buckets)) +
          slot;
 }
 
@@ -95,8 +102,8 @@ static inline struct pod_entry *pod_table_entry(const struct pod_table *table, u
 // What a reader sees of an entry at one moment.
 struct pod_entry_view {
   uint32_t slot; // 0: no such name
-  uint16_t state;
-  uint16_t flags;
+  uint8_t state;
+  uint8_t flags;
   int32_t virtual_name;
   int32_t physical_name;
   int32_t links[4];
@@ -166,6 +173,56 @@ static inline struct pod_entry_view pod_table_find_physical(const struct pod_tab
   }
 }
 
+// The translations alone, for those who need no more: they read the first 24 bytes of an entry, and are short, so that
+// a processor has several under way.
+
+// The physical name behind a virtual one; 0 when there is no such name, or nothing behind it yet.
+static inline int32_t pod_table_physical_of(const struct pod_table *table, int32_t name) {
+  for (;;) {
+    uint32_t chain = __atomic_load_n(&table->chain_sequence, __ATOMIC_ACQUIRE);
+    uint32_t slot = __atomic_load_n(pod_table_virtual_bucket(table, name), __ATOMIC_ACQUIRE);
+    for (uint32_t steps = 0; slot != 0 && slot <= table->capacity && steps <= table->capacity; steps++) {
+      const struct pod_entry *entry = pod_table_entry(table, slot);
+      for (;;) {
+        uint32_t before = __atomic_load_n(&entry->sequence, __ATOMIC_ACQUIRE);
+        int32_t found = __atomic_load_n(&entry->virtual_name, __ATOMIC_RELAXED);
+        int32_t physical = __atomic_load_n(&entry->physical_name, __ATOMIC_RELAXED);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (found != name) break;
+        if (__atomic_load_n(&entry->sequence, __ATOMIC_RELAXED) == before && !(before & 1)) return physical;
+      }
+      slot = __atomic_load_n(&entry->next_virtual, __ATOMIC_ACQUIRE);
+    }
+    if (!(chain & 1) && __atomic_load_n(&table->chain_sequence, __ATOMIC_ACQUIRE) == chain) return 0;
+  }
+}
+
+// The virtual name behind a physical one, as POD_PHYSICAL_CURRENT; 0 when there is none.
+static inline int32_t pod_table_virtual_of(const struct pod_table *table, int32_t name) {
+  for (;;) {
+    int32_t newest = 0;
+    uint32_t chain = __atomic_load_n(&table->chain_sequence, __ATOMIC_ACQUIRE);
+    uint32_t slot = __atomic_load_n(pod_table_physical_bucket(table, name), __ATOMIC_ACQUIRE);
+    for (uint32_t steps = 0; slot != 0 && slot <= table->capacity && steps <= table->capacity; steps++) {
+      const struct pod_entry *entry = pod_table_entry(table, slot);
+      for (;;) {
+        uint32_t before = __atomic_load_n(&entry->sequence, __ATOMIC_ACQUIRE);
+        int32_t found = __atomic_load_n(&entry->physical_name, __ATOMIC_RELAXED);
+        int32_t virtual_name = __atomic_load_n(&entry->virtual_name, __ATOMIC_RELAXED);
+        uint8_t state = __atomic_load_n(&entry->state, __ATOMIC_RELAXED);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (found != name) break;
+        if (__atomic_load_n(&entry->sequence, __ATOMIC_RELAXED) != before || (before & 1)) continue;
+        if (state == POD_ENTRY_LIVE) return virtual_name;
+        if (newest == 0) newest = virtual_name;
+        break;
+      }
+      slot = __atomic_load_n(&entry->next_physical, __ATOMIC_ACQUIRE);
+    }
+    if (!(chain & 1) && __atomic_load_n(&table->chain_sequence, __ATOMIC_ACQUIRE) == chain) return newest;
+  }
+}
+
 // ---- the writer, under the owner's lock
 
 // Whether a transaction holds any of the entries with a physical name. Under the owner's lock, since holds are the
@@ -197,7 +254,7 @@ static inline void pod_chain_end(struct pod_table *table) {
   __atomic_store_n(&table->chain_sequence, table->chain_sequence + 1, __ATOMIC_RELEASE);
 }
 
-static inline void pod_entry_set_state(struct pod_entry *entry, uint16_t state, uint16_t flags) {
+static inline void pod_entry_set_state(struct pod_entry *entry, uint8_t state, uint8_t flags) {
   pod_entry_begin(entry);
   __atomic_store_n(&entry->state, state, __ATOMIC_RELAXED);
   __atomic_store_n(&entry->flags, flags, __ATOMIC_RELAXED);
@@ -211,7 +268,7 @@ static inline void pod_entry_set_link(struct pod_entry *entry, uint32_t index, i
 }
 
 // Takes a free slot and publishes it as allocated under the virtual name; 0 when the table is full.
-static inline uint32_t pod_table_allocate(struct pod_table *table, int32_t name, uint16_t flags) {
+static inline uint32_t pod_table_allocate(struct pod_table *table, int32_t name, uint8_t flags) {
   uint32_t slot = table->free_head;
   if (slot != 0)
     table->free_head = pod_table_entry(table, slot)->next_physical;
@@ -229,8 +286,6 @@ static inline uint32_t pod_table_allocate(struct pod_table *table, int32_t name,
   for (int i = 0; i < 4; i++) __atomic_store_n(&entry->links[i], 0, __ATOMIC_RELAXED);
   entry->holds = 0;
   entry->uses = 0;
-  entry->lease = 0;
-  entry->generation++;
   pod_entry_end(entry);
   pod_chain_begin(table);
   __atomic_store_n(&entry->next_physical, 0, __ATOMIC_RELAXED);

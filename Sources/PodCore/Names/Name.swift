@@ -73,6 +73,8 @@ public enum NameError: Error, Hashable, Sendable {
   case rangeExhausted
   /// The chosen number is taken.
   case nameInUse
+  /// The chosen number isn't one that the pod gives out.
+  case outOfRange
 }
 
 /// How a namespace chooses a number for a new name.

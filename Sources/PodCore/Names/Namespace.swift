@@ -8,16 +8,26 @@ internal import Synchronization
 /// hold of a transaction in flight, no use by another object that shows the number (a process group outlives its
 /// leader), and, for objects that are waited for, the reap. Only then the virtual number can be given out again.
 ///
+/// Names can be *leased*: given out in advance to a process, whose own code then takes one without asking
+/// (``lease(_:to:)``, ``redeem(_:by:)``). A leased name is no name yet: no look-up finds it, nobody else gets it.
+///
 /// Storage is one flat region without pointers (`pod_layout.h`), which a backend may map read-only into the pod's
 /// processes. Writers are serialized by the namespace's lock; look-ups take no lock.
 ///
 /// Lock order: the namespace's lock is a leaf, except that ``SystemNames`` may be locked inside it.
+///
+/// At 1,000,000 names a look-up among many independent ones takes 20 to 50 ns, and a name 54 bytes with both indexes
+/// (`Benchmarks`, `names`).
 ///
 /// Source: paper §4 (tables), §4.1.1 (reference counts), DESIGN.md §4.4.
 public final class Namespace<R: Resource>: Sendable {
   private struct State: ~Copyable {
     var free: FreeNumbers
     var next: Int32
+    /// Names that were given out in advance and aren't in use, by lessee.
+    var leases: [VirtualName<ProcessID>: Set<VirtualName<R>>] = [:]
+    /// How many of them can be taken back.
+    var reclaimable = 0
   }
 
   /// The pod whose names these are.
@@ -40,7 +50,7 @@ public final class Namespace<R: Resource>: Sendable {
   /// - Parameters:
   ///   - pod: The pod's number.
   ///   - range: Virtual numbers that the policy may give out, from 1.
-  ///   - capacity: The most names at one time; memory is touched only as names are used (64 bytes each).
+  ///   - capacity: The most names at one time; memory is touched only as names are used.
   ///   - policy: How numbers are chosen.
   ///   - system: The host program's table of physical names.
   public init(
@@ -59,6 +69,8 @@ public final class Namespace<R: Resource>: Sendable {
     pod_table_format(table, capacity, pod.rawValue)
     lowestAfterWrap = range.count > 1_000 ? range.lowerBound + 299 : range.lowerBound
     state = Mutex(State(free: FreeNumbers(range: range), next: range.lowerBound))
+    let tables = TableReference(table: table)
+    system.join(pod) { VirtualName(rawValue: tables.virtual(of: $0.rawValue)) }
   }
 
   deinit {
@@ -68,15 +80,22 @@ public final class Namespace<R: Resource>: Sendable {
         system.remove(PhysicalName(rawValue: view.physical_name), of: pod)
       }
     }
+    system.leave(pod)
     pod_region_free(table)
   }
 
   /// How many entries are not free.
   public var count: Int { state.withLock { _ in Int(table.pointee.count) } }
 
-  /// How many names more there may be.
+  /// How many names more there may be; what is leased and unused counts, since it would be taken back.
   public var room: Int {
-    state.withLock { _ in Int(table.pointee.capacity) - Int(table.pointee.count) }
+    state.withLock { Int(table.pointee.capacity) - Int(table.pointee.count) + $0.reclaimable }
+  }
+
+  /// Where the search for the next number begins: the number after the last one that the policy gave out.
+  public internal(set) var cursor: Int32 {
+    get { state.withLock { $0.next } }
+    set { state.withLock { $0.next = newValue } }
   }
 
   // MARK: Look-ups
@@ -87,7 +106,9 @@ public final class Namespace<R: Resource>: Sendable {
   /// - Complexity: O(1); takes no lock.
   public func entry(_ name: VirtualName<R>) throws(NameError) -> Entry<R> {
     let view = pod_table_find_virtual(table, name.rawValue)
-    guard view.slot != 0 else { throw .unknownName }
+    guard view.slot != 0, view.flags & UInt8(POD_ENTRY_LEASED.rawValue) == 0 else {
+      throw .unknownName
+    }
     return Entry(view)
   }
 
@@ -99,6 +120,26 @@ public final class Namespace<R: Resource>: Sendable {
     let view = pod_table_find_physical(table, name.rawValue, POD_PHYSICAL_CURRENT)
     guard name.rawValue > 0, view.slot != 0 else { throw .unknownName }
     return Entry(view)
+  }
+
+  /// The physical name behind a virtual one, and nothing else of the entry: nil when there is no such name, or it is
+  /// allocated and not bound yet.
+  ///
+  /// - Complexity: O(1); takes no lock. The quickest look-up there is.
+  public func physical(of name: VirtualName<R>) -> PhysicalName<R>? {
+    if name.rawValue <= 0 { return nil }
+    let number = pod_table_physical_of(table, name.rawValue)
+    return number == 0 ? nil : PhysicalName(rawValue: number)
+  }
+
+  /// The virtual name that a physical one means now, as ``entry(_:)-(PhysicalName<R>)`` finds it, and nothing else of the
+  /// entry.
+  ///
+  /// - Complexity: O(1); takes no lock.
+  public func virtual(of name: PhysicalName<R>) -> VirtualName<R>? {
+    if name.rawValue <= 0 { return nil }
+    let number = pod_table_virtual_of(table, name.rawValue)
+    return number == 0 ? nil : VirtualName(rawValue: number)
   }
 
   /// The oldest dying, unreaped entry with a physical name: the one that a wait which returned this number reaped, even
@@ -116,12 +157,16 @@ public final class Namespace<R: Resource>: Sendable {
     pod_table_find_virtual(table, name.rawValue).slot == 0
   }
 
-  /// All entries that are not free, in the order of their slots.
+  /// All entries that are not free, in the order of their slots; leased names are none.
   public var entries: [Entry<R>] {
     state.withLock { _ in
       guard table.pointee.watermark > 0 else { return [] }
-      return (1...table.pointee.watermark).map { Entry(pod_entry_read(table, $0)) }
-        .filter { $0.state != .free }
+      return (1...table.pointee.watermark).compactMap { slot in
+        let view = pod_entry_read(table, slot)
+        guard view.flags & UInt8(POD_ENTRY_LEASED.rawValue) == 0 else { return nil }
+        let entry = Entry<R>(view)
+        return entry.state == .free ? nil : entry
+      }
     }
   }
 
@@ -132,13 +177,16 @@ public final class Namespace<R: Resource>: Sendable {
   /// The name is *allocated* (init-pending) until ``bind(_:to:)`` makes it *live*.
   ///
   /// - Parameters:
-  ///   - chosen: A number to use instead of the policy's choice (restore, `clone3`'s `set_tid`).
+  ///   - chosen: A number to use instead of the policy's choice (restore, `clone3`'s `set_tid`, IPC keys). It leaves the
+  ///     policy's order as it is. It may be a live physical name of the pod: who asks for a number must have it, and a
+  ///     virtual name wins where calls accept both.
   ///   - physical: The physical name to come, when it is known; ``AllocationPolicy/preserving`` takes its number.
   ///   - policy: A policy other than the namespace's.
   ///   - avoidingPhysical: Whether numbers that are live physical names of the pod are passed over, for resources whose
   ///     calls accept both (DESIGN.md §4.5).
   /// - Returns: The slot's name; give it back with ``giveBack(_:)`` if it is never bound.
-  /// - Throws: ``NameError/rangeExhausted``, ``NameError/nameInUse`` for a chosen number.
+  /// - Throws: ``NameError/rangeExhausted``, when there are no leased names to take back either; for a chosen number
+  ///   ``NameError/outOfRange`` and ``NameError/nameInUse``, also when it is leased or its last object is dying.
   /// - Complexity: O(1); takes the namespace's lock once.
   ///
   /// Source: paper §4.1.1; COVERAGE P7, P12; clone(2).
@@ -147,29 +195,45 @@ public final class Namespace<R: Resource>: Sendable {
     policy: AllocationPolicy? = nil, avoidingPhysical: Bool = false
   ) throws(NameError) -> VirtualName<R> {
     let outcome = state.withLock { state -> Result<VirtualName<R>, NameError> in
-      let number: Int32
-      var flags: UInt16 = 0
       if let chosen {
-        guard range.contains(chosen.rawValue), state.free.isFree(chosen.rawValue) else {
-          return .failure(.nameInUse)
-        }
+        guard range.contains(chosen.rawValue) else { return .failure(.outOfRange) }
+        guard state.free.isFree(chosen.rawValue) else { return .failure(.nameInUse) }
+      }
+      if table.pointee.count == table.pointee.capacity { takeBackLease(&state) }
+      let number: Int32
+      var flags: UInt8 = 0
+      if let chosen {
         number = chosen.rawValue
-        flags = UInt16(POD_ENTRY_CHOSEN.rawValue)
+        flags = UInt8(POD_ENTRY_CHOSEN.rawValue)
       } else if (policy ?? self.policy) == .preserving, let physical,
         state.free.isFree(physical.rawValue)
       {
         number = physical.rawValue
-      } else if let next = nextNumber(&state, avoidingPhysical: avoidingPhysical) {
+      } else if let next = nextNumber(&state, avoidingPhysical: avoidingPhysical)
+        ?? (takeBackLease(&state)
+          ? nextNumber(&state, avoidingPhysical: avoidingPhysical) : nil)
+      {
         number = next
-        state.next = next + 1
+        state.next = next < range.upperBound ? next + 1 : lowestAfterWrap
       } else {
         return .failure(.rangeExhausted)
       }
-      guard pod_table_allocate(table, number, flags) != 0 else { return .failure(.rangeExhausted) }
+      let slot = pod_table_allocate(table, number, flags)
+      guard slot != 0 else { return .failure(.rangeExhausted) }
+      if slot == Self.manyNames, slot == table.pointee.watermark { useLargePages() }
       state.free.take(number)
       return .success(VirtualName(rawValue: number))
     }
     return try outcome.get()
+  }
+
+  /// From so many names on the table is worth large pages; a pod with fewer would only be larger.
+  private static var manyNames: UInt32 { 65_536 }
+
+  private func useLargePages() {
+    guard let end = pod_table_entry(table, table.pointee.watermark) else { return }
+    let used = UnsafeRawPointer(end) - UnsafeRawPointer(table)
+    pod_region_use_large_pages(table, UInt(used))
   }
 
   private func nextNumber(_ state: inout State, avoidingPhysical: Bool) -> Int32? {
@@ -179,7 +243,7 @@ public final class Namespace<R: Resource>: Sendable {
     while true {
       if let number = candidate {
         if !avoidingPhysical || !isLivePhysical(number) { return number }
-        candidate = state.free.next(from: number + 1)
+        candidate = number < range.upperBound ? state.free.next(from: number + 1) : nil
       } else if !wrapped {
         wrapped = true
         candidate =
@@ -201,9 +265,108 @@ public final class Namespace<R: Resource>: Sendable {
     try update(name) { entry, slot throws(NameError) in
       guard entry.pointee.state == POD_ENTRY_ALLOCATED.rawValue else { throw .unknownName }
       pod_entry_set_state(
-        entry, UInt16(POD_ENTRY_DYING.rawValue),
-        entry.pointee.flags | UInt16(POD_ENTRY_REAPED.rawValue))
+        entry, UInt8(POD_ENTRY_DYING.rawValue),
+        entry.pointee.flags | UInt8(POD_ENTRY_REAPED.rawValue))
     }
+  }
+
+  // MARK: Leases
+
+  /// Gives an allocated name out in advance: from now on it is the lessee's to use, and no name of the pod until it is
+  /// redeemed. Unused ones are given back with ``endLease(of:)``, or taken back when nothing else is free.
+  ///
+  /// - Parameters:
+  ///   - name: A name in the state allocated, without references.
+  ///   - lessee: The process that may redeem it; 0 for who keeps it for a certain object (a restore), from whom it isn't
+  ///     taken back.
+  /// - Throws: ``NameError/unknownName``.
+  /// - Complexity: O(1).
+  public func lease(
+    _ name: VirtualName<R>, to lessee: VirtualName<ProcessID>
+  ) throws(NameError) {
+    let isLeased = state.withLock { state in
+      let slot = pod_table_find_virtual(table, name.rawValue).slot
+      guard slot != 0, let entry = pod_table_entry(table, slot),
+        entry.pointee.state == POD_ENTRY_ALLOCATED.rawValue, entry.pointee.holds == 0,
+        entry.pointee.uses == 0, entry.pointee.flags & UInt8(POD_ENTRY_LEASED.rawValue) == 0
+      else { return false }
+      pod_entry_set_link(entry, 0, lessee.rawValue)
+      pod_entry_set_state(
+        entry, UInt8(POD_ENTRY_ALLOCATED.rawValue),
+        entry.pointee.flags | UInt8(POD_ENTRY_LEASED.rawValue))
+      state.leases[lessee, default: []].insert(name)
+      if lessee.rawValue != 0 { state.reclaimable += 1 }
+      return true
+    }
+    if !isLeased { throw .unknownName }
+  }
+
+  /// The lessee uses one of its names: it is allocated, as if it had been just now.
+  ///
+  /// - Throws: ``NameError/unknownName`` when the name isn't leased to this lessee, or was taken back meanwhile;
+  ///   ``NameError/nameInUse`` with `avoidingPhysical` while the number is a live physical name of the pod: then the name
+  ///   stays leased.
+  /// - Complexity: O(1).
+  public func redeem(
+    _ name: VirtualName<R>, by lessee: VirtualName<ProcessID>, avoidingPhysical: Bool = false
+  ) throws(NameError) {
+    let error = state.withLock { state -> NameError? in
+      guard state.leases[lessee]?.contains(name) == true else { return .unknownName }
+      if avoidingPhysical, isLivePhysical(name.rawValue) { return .nameInUse }
+      endLease(of: name, by: lessee, &state)
+      return nil
+    }
+    if let error { throw error }
+  }
+
+  /// The lessee needs no more names, or is gone: what it didn't use is free.
+  public func endLease(of lessee: VirtualName<ProcessID>) {
+    state.withLock { state in
+      for name in state.leases[lessee] ?? [] { takeBack(name, from: lessee, &state) }
+    }
+  }
+
+  /// The names that a lessee may use, by number.
+  public func leased(to lessee: VirtualName<ProcessID>) -> [VirtualName<R>] {
+    state.withLock { $0.leases[lessee]?.sorted() ?? [] }
+  }
+
+  /// Who has names in advance, by number.
+  public var lessees: [VirtualName<ProcessID>] { state.withLock { $0.leases.keys.sorted() } }
+
+  private func endLease(
+    of name: VirtualName<R>, by lessee: VirtualName<ProcessID>, _ state: inout State
+  ) {
+    state.leases[lessee]?.remove(name)
+    if state.leases[lessee]?.isEmpty == true { state.leases[lessee] = nil }
+    if lessee.rawValue != 0 { state.reclaimable -= 1 }
+    let slot = pod_table_find_virtual(table, name.rawValue).slot
+    guard slot != 0, let entry = pod_table_entry(table, slot) else { return }
+    pod_entry_set_link(entry, 0, 0)
+    pod_entry_set_state(
+      entry, UInt8(POD_ENTRY_ALLOCATED.rawValue),
+      entry.pointee.flags & ~UInt8(POD_ENTRY_LEASED.rawValue))
+  }
+
+  private func takeBack(
+    _ name: VirtualName<R>, from lessee: VirtualName<ProcessID>, _ state: inout State
+  ) {
+    endLease(of: name, by: lessee, &state)
+    let slot = pod_table_find_virtual(table, name.rawValue).slot
+    if slot != 0 { pod_table_free(table, slot) }
+    state.free.giveBack(name.rawValue)
+  }
+
+  /// Takes the name back that whoever has most in advance would use last.
+  @discardableResult
+  private func takeBackLease(_ state: inout State) -> Bool {
+    guard state.reclaimable > 0,
+      let (lessee, names) = state.leases.filter({ $0.key.rawValue != 0 })
+        .max(by: { ($0.value.count, $0.key) < ($1.value.count, $1.key) }),
+      let name = names.max()
+    else { return false }
+    takeBack(name, from: lessee, &state)
+    return true
   }
 
   /// Binds an allocated name to a physical one and makes it live.
@@ -211,25 +374,35 @@ public final class Namespace<R: Resource>: Sendable {
   /// Another live entry with the same physical name has lost it (the kernel has reused the number before its end was
   /// seen here): it becomes dying first.
   ///
-  /// - Throws: ``NameError/unknownName`` when the name isn't in the state allocated, or the physical one isn't a name.
+  /// - Throws: ``NameError/unknownName`` when the name isn't in the state allocated, or the physical one isn't a name;
+  ///   ``NameError/rangeExhausted`` when there is no memory.
   /// - Complexity: O(1).
   public func bind(_ name: VirtualName<R>, to physical: PhysicalName<R>) throws(NameError) {
     try update(name) { entry, slot throws(NameError) in
       guard entry.pointee.state == POD_ENTRY_ALLOCATED.rawValue, physical.rawValue > 0 else {
         throw .unknownName
       }
-      bind(slot, to: physical, as: name)
+      try bind(slot, to: physical)
     }
   }
 
-  private func bind(_ slot: UInt32, to physical: PhysicalName<R>, as name: VirtualName<R>) {
+  private func bind(_ slot: UInt32, to physical: PhysicalName<R>) throws(NameError) {
+    guard system.insert(physical, of: pod) else { throw .rangeExhausted }
     let old = pod_table_find_physical(table, physical.rawValue, POD_PHYSICAL_CURRENT)
     if old.slot != 0, old.slot != slot, old.state == POD_ENTRY_LIVE.rawValue {
       pod_entry_set_state(
-        pod_table_entry(table, old.slot), UInt16(POD_ENTRY_DYING.rawValue), old.flags)
+        pod_table_entry(table, old.slot), UInt8(POD_ENTRY_DYING.rawValue), old.flags)
     }
     pod_table_bind(table, slot, physical.rawValue)
-    system.insert(physical, of: pod, as: name)
+  }
+
+  /// The entry's physical name is the pod's no more, unless another of its entries has it now.
+  private func giveUpPhysical(_ slot: UInt32) {
+    let number = pod_table_entry(table, slot)?.pointee.physical_name ?? 0
+    guard number != 0,
+      pod_table_find_physical(table, number, POD_PHYSICAL_CURRENT).slot == slot
+    else { return }
+    system.remove(PhysicalName(rawValue: number), of: pod)
   }
 
   /// Moves a live name to another physical name, for a restore. (After an exec by a thread that isn't the leader, the
@@ -241,8 +414,8 @@ public final class Namespace<R: Resource>: Sendable {
       guard entry.pointee.state == POD_ENTRY_LIVE.rawValue, physical.rawValue > 0 else {
         throw .unknownName
       }
-      system.remove(PhysicalName(rawValue: entry.pointee.physical_name), of: pod, as: name)
-      bind(slot, to: physical, as: name)
+      giveUpPhysical(slot)
+      try bind(slot, to: physical)
     }
   }
 
@@ -254,7 +427,7 @@ public final class Namespace<R: Resource>: Sendable {
   public func retire(_ name: VirtualName<R>) throws(NameError) {
     try update(name) { entry, _ throws(NameError) in
       guard entry.pointee.state != POD_ENTRY_ALLOCATED.rawValue else { throw .unknownName }
-      pod_entry_set_state(entry, UInt16(POD_ENTRY_DYING.rawValue), entry.pointee.flags)
+      pod_entry_set_state(entry, UInt8(POD_ENTRY_DYING.rawValue), entry.pointee.flags)
     }
   }
 
@@ -264,9 +437,9 @@ public final class Namespace<R: Resource>: Sendable {
   public func revive(_ name: VirtualName<R>) throws(NameError) {
     try update(name) { entry, _ throws(NameError) in
       guard entry.pointee.state == POD_ENTRY_DYING.rawValue,
-        entry.pointee.flags & UInt16(POD_ENTRY_REAPED.rawValue) == 0
+        entry.pointee.flags & UInt8(POD_ENTRY_REAPED.rawValue) == 0
       else { throw .unknownName }
-      pod_entry_set_state(entry, UInt16(POD_ENTRY_LIVE.rawValue), entry.pointee.flags)
+      pod_entry_set_state(entry, UInt8(POD_ENTRY_LIVE.rawValue), entry.pointee.flags)
     }
   }
 
@@ -276,8 +449,8 @@ public final class Namespace<R: Resource>: Sendable {
   public func reap(_ name: VirtualName<R>) throws(NameError) {
     try update(name) { entry, _ in
       pod_entry_set_state(
-        entry, UInt16(POD_ENTRY_DYING.rawValue),
-        entry.pointee.flags | UInt16(POD_ENTRY_REAPED.rawValue))
+        entry, UInt8(POD_ENTRY_DYING.rawValue),
+        entry.pointee.flags | UInt8(POD_ENTRY_REAPED.rawValue))
     }
   }
 
@@ -288,11 +461,14 @@ public final class Namespace<R: Resource>: Sendable {
   ///
   /// A name that was reaped can be held too while something still shows it: a group outlives its leader.
   ///
-  /// - Throws: ``NameError/unknownName``.
+  /// - Throws: ``NameError/unknownName``; ``NameError/rangeExhausted`` when 65,535 transactions hold the name.
   ///
   /// Source: paper §4.1.1 ("incremented at the beginning of the transaction").
   public func hold(_ name: VirtualName<R>) throws(NameError) {
-    try update(name) { entry, _ in entry.pointee.holds += 1 }
+    try update(name) { entry, _ throws(NameError) in
+      guard entry.pointee.holds < UInt16.max else { throw .rangeExhausted }
+      entry.pointee.holds += 1
+    }
   }
 
   /// Ends a ``hold(_:)``.
@@ -335,7 +511,7 @@ public final class Namespace<R: Resource>: Sendable {
   /// - Throws: ``NameError/unknownName``.
   public func setThread(_ isThread: Bool, of name: VirtualName<R>) throws(NameError) {
     try update(name) { entry, _ in
-      let flag = UInt16(POD_ENTRY_THREAD.rawValue)
+      let flag = UInt8(POD_ENTRY_THREAD.rawValue)
       let flags = isThread ? entry.pointee.flags | flag : entry.pointee.flags & ~flag
       pod_entry_set_state(entry, entry.pointee.state, flags)
     }
@@ -347,22 +523,20 @@ public final class Namespace<R: Resource>: Sendable {
   ) throws(NameError) {
     let outcome = state.withLock { state -> Result<Void, NameError> in
       let slot = pod_table_find_virtual(table, name.rawValue).slot
-      guard slot != 0, let entry = pod_table_entry(table, slot) else {
-        return .failure(.unknownName)
-      }
+      guard slot != 0, let entry = pod_table_entry(table, slot),
+        entry.pointee.flags & UInt8(POD_ENTRY_LEASED.rawValue) == 0
+      else { return .failure(.unknownName) }
       do throws(NameError) {
         try body(entry, slot)
       } catch {
         return .failure(error)
       }
-      let reaped = entry.pointee.flags & UInt16(POD_ENTRY_REAPED.rawValue) != 0
+      let reaped = entry.pointee.flags & UInt8(POD_ENTRY_REAPED.rawValue) != 0
       if entry.pointee.state == POD_ENTRY_DYING.rawValue, reaped, entry.pointee.holds == 0,
         entry.pointee.uses == 0
       {
         let number = entry.pointee.virtual_name
-        if entry.pointee.physical_name != 0 {
-          system.remove(PhysicalName(rawValue: entry.pointee.physical_name), of: pod, as: name)
-        }
+        giveUpPhysical(slot)
         pod_table_free(table, slot)
         state.free.giveBack(number)
       }
@@ -375,7 +549,7 @@ public final class Namespace<R: Resource>: Sendable {
 /// What a namespace says of one name at one moment.
 public struct Entry<R: Resource>: Sendable, Hashable {
   /// The life of an entry.
-  public enum State: UInt16, Sendable {
+  public enum State: UInt8, Sendable {
     /// Nobody's.
     case free = 0
     /// Init-pending: a virtual name without a physical one.
@@ -405,8 +579,15 @@ public struct Entry<R: Resource>: Sendable, Hashable {
     virtual = VirtualName(rawValue: view.virtual_name)
     physical = PhysicalName(rawValue: view.physical_name)
     state = State(rawValue: view.state) ?? .free
-    isReaped = view.flags & UInt16(POD_ENTRY_REAPED.rawValue) != 0
-    isThread = view.flags & UInt16(POD_ENTRY_THREAD.rawValue) != 0
+    isReaped = view.flags & UInt8(POD_ENTRY_REAPED.rawValue) != 0
+    isThread = view.flags & UInt8(POD_ENTRY_THREAD.rawValue) != 0
     (link0, link1, link2, link3) = view.links
   }
+}
+
+/// The table of a namespace, for who looks at it while the namespace exists.
+private struct TableReference: @unchecked Sendable {
+  let table: UnsafeMutablePointer<pod_table>
+
+  func virtual(of physical: Int32) -> Int32 { pod_table_virtual_of(table, physical) }
 }

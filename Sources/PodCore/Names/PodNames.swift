@@ -23,10 +23,13 @@ public final class PodNames: Sendable {
   ///   - boundary: The boundary table.
   ///   - interposers: The embedder's rules.
   ///   - abi: Of the machine.
+  ///   - snapshot: Names that the pod's processes are to have (``PodConfiguration/restoredNames``). Those that don't fit the
+  ///     range or the capacity are left out.
   public init(
     pod: PodID, system: SystemNames<ProcessID>, range: ClosedRange<Int32> = 1...4_194_303,
     capacity: Int = 131_072, policy: AllocationPolicy = .compact, lateNames: Int = 1_024,
-    boundary: BoundaryTable = .standard, interposers: [any Interposer] = [], abi: CallABI = .x86_64
+    boundary: BoundaryTable = .standard, interposers: [any Interposer] = [],
+    abi: CallABI = .x86_64, restoring snapshot: PodSnapshot? = nil
   ) {
     self.pod = pod
     self.boundary = boundary
@@ -34,8 +37,13 @@ public final class PodNames: Sendable {
     self.abi = abi
     processes = ProcessTable(
       pod: pod, system: system, range: range, capacity: capacity, policy: policy,
-      lateNames: lateNames)
+      lateNames: lateNames, restoring: snapshot)
   }
+
+  /// The pod's names as they are at this moment.
+  ///
+  /// - Complexity: As the number of names, and sorts them; forks and ends wait meanwhile, other calls don't.
+  public func snapshot() -> PodSnapshot { PodSnapshot(unchecked: processes.snapshot()) }
 }
 
 /// Where a machine's system-call ABI puts the arguments of `clone`, which are not in one order everywhere.

@@ -8,10 +8,15 @@ public import SystemPackage
 public final class ProcessTable: Sendable {
   /// The words of an entry that belong to processes.
   enum Link: Int {
-    case leader = 0
+    /// A process: when it was born.
+    case order = 0
     case parent = 1
     case group = 2
     case session = 3
+
+    /// A thread: its process, and when it was born.
+    static let process = 0
+    static let threadOrder = 1
   }
 
   /// A fork in flight, from before the kernel's part until its epilogue (paper §4.1.2: init-pending).
@@ -20,6 +25,8 @@ public final class ProcessTable: Sendable {
     var child: VirtualName<ProcessID>?
     /// The newborn, once somebody has given it its name.
     var physical: PhysicalName<ProcessID>?
+    /// Whose child the name was planned for, in whose plan it stands again if nobody gets it.
+    var plannedFor: VirtualName<ProcessID>?
   }
 
   private struct State {
@@ -30,6 +37,10 @@ public final class ProcessTable: Sendable {
     var children: [VirtualName<ProcessID>: Set<VirtualName<ProcessID>>] = [:]
     /// Init's children that have ended and can still be waited for.
     var initialZombies: Set<VirtualName<ProcessID>> = []
+    /// Names that newborns are to have.
+    var plan = BirthPlan()
+    /// How many tasks were named, which orders them by birth; it may wrap around.
+    var order: Int32 = 0
   }
 
   /// The names themselves.
@@ -42,13 +53,20 @@ public final class ProcessTable: Sendable {
   /// The pod's init: the parent of programs that the host starts, and of orphans.
   public static let initial = VirtualName<ProcessID>(rawValue: 1)
 
+  /// The most names that a process is given in advance.
+  public static let longestLease = 64
+
+  /// Who keeps the names of a ``BirthPlan``.
+  static let planner = VirtualName<ProcessID>(rawValue: 0)
+
   init(
     pod: PodID, system: SystemNames<ProcessID>, range: ClosedRange<Int32>, capacity: Int,
-    policy: AllocationPolicy, lateNames: Int
+    policy: AllocationPolicy, lateNames: Int, restoring snapshot: PodSnapshot?
   ) {
     self.system = system
     state = Mutex(State(late: LateNames(capacity: lateNames)))
     space = Namespace(pod: pod, range: range, capacity: capacity, policy: policy, system: system)
+    if let snapshot { plan(snapshot.processes) }
   }
 
   // MARK: Look-ups
@@ -173,9 +191,16 @@ public final class ProcessTable: Sendable {
     chosen: VirtualName<ProcessID>? = nil, as standing: Standing
   ) throws(NameError) -> VirtualName<ProcessID> {
     try state.withLock { state throws(NameError) in
-      let name = try space.allocate(chosen: chosen, for: physical, avoidingPhysical: true)
-      guard system.enter(physical, of: space.pod, as: name) else {
-        try space.giveBack(name)
+      var planned: VirtualName<ProcessID>?
+      if chosen == nil, let parent { planned = nextPlanned(childOf: parent, &state) }
+      let name: VirtualName<ProcessID>
+      if let planned {
+        name = planned
+      } else {
+        name = try space.allocate(chosen: chosen, for: physical, avoidingPhysical: true)
+      }
+      guard system.enter(physical, of: space.pod) else {
+        try takeBack(name, plannedFor: planned == nil ? nil : parent, &state)
         throw .nameInUse
       }
       try space.bind(name, to: physical)
@@ -201,30 +226,60 @@ public final class ProcessTable: Sendable {
   /// without free names refuses before anything happened. The child belongs to its family from now on: its parent may
   /// be gone when somebody first asks.
   ///
-  /// - Throws: ``NameError/rangeExhausted``.
+  /// - Parameters:
+  ///   - caller: The thread that forks.
+  ///   - sharesParent: `CLONE_PARENT`: the child's parent is the caller's.
+  ///   - chosen: The number that the caller asks for.
+  ///   - leased: The name that the caller's code took of those leased to its process.
+  /// - Throws: ``NameError/rangeExhausted``; for a chosen number ``NameError/nameInUse`` and ``NameError/outOfRange``;
+  ///   ``NameError/unknownName`` for a name that isn't leased to the process, or was taken back: it may ask again without.
   ///
-  /// Source: paper §4.1.2; COVERAGE P7, C3, C4.
-  public func announceBirth(by caller: Caller) throws(NameError) -> VirtualName<ProcessID> {
+  /// Source: paper §4.1.2; COVERAGE P7, P12, C3, C4.
+  public func announceBirth(
+    by caller: Caller, sharesParent: Bool = false, chosen: VirtualName<ProcessID>? = nil,
+    leased: VirtualName<ProcessID>? = nil
+  ) throws(NameError) -> VirtualName<ProcessID> {
     try state.withLock { state throws(NameError) in
       endBirth(by: caller, &state)
-      let name = try space.allocate(avoidingPhysical: true)
       let maker = family(of: caller)
+      let parent = sharesParent ? maker?.parent ?? Self.initial : caller.process
+      let name: VirtualName<ProcessID>
+      var plannedFor: VirtualName<ProcessID>?
+      if let leased, chosen == nil {
+        try space.redeem(leased, by: caller.process)
+        name = leased
+      } else if chosen == nil, let planned = nextPlanned(childOf: parent, &state) {
+        (name, plannedFor) = (planned, parent)
+      } else {
+        name = try space.allocate(chosen: chosen, avoidingPhysical: true)
+      }
       try settle(
         name, parent: caller.process, group: maker?.group ?? name,
         session: maker?.session ?? name, &state)
-      state.births[caller.thread] = Birth(child: name)
+      state.births[caller.thread] = Birth(child: name, plannedFor: plannedFor)
       return name
     }
   }
 
   /// The caller is about to make a thread: what its epilogue finds may have ended by then.
   ///
-  /// - Throws: ``NameError/rangeExhausted`` when there may be no name for it, nor for those that others are making.
-  public func announceThread(by caller: Caller) throws(NameError) {
+  /// - Parameters:
+  ///   - caller: The thread that makes it.
+  ///   - chosen: The number that it asks for.
+  /// - Throws: ``NameError/rangeExhausted`` when there may be no name for it, nor for those that others are making; for a
+  ///   chosen number ``NameError/nameInUse`` and ``NameError/outOfRange``.
+  public func announceThread(
+    by caller: Caller, chosen: VirtualName<ProcessID>? = nil
+  ) throws(NameError) {
     try state.withLock { state throws(NameError) in
       endBirth(by: caller, &state)
+      if let chosen {
+        state.births[caller.thread] = Birth(child: try space.allocate(chosen: chosen))
+        return
+      }
       let unnamed = state.births.values.count { $0.child == nil }
-      guard space.room > unnamed else { throw .rangeExhausted }
+      let hasPlanned = state.plan.threads[caller.process]?.isEmpty == false
+      guard hasPlanned || space.room > unnamed else { throw .rangeExhausted }
       state.births[caller.thread] = Birth()
     }
   }
@@ -242,7 +297,21 @@ public final class ProcessTable: Sendable {
     forgetParent(of: entry, &state)
     try? space.drop(entry.group)
     try? space.drop(entry.session)
-    try? space.giveBack(child)
+    try? takeBack(child, plannedFor: birth.plannedFor, &state)
+  }
+
+  /// A name that was to be somebody's is nobody's.
+  private func takeBack(
+    _ name: VirtualName<ProcessID>, plannedFor parent: VirtualName<ProcessID>?,
+    _ state: inout State
+  ) throws(NameError) {
+    if let parent, state.plan.isFor(parent) {
+      try space.lease(name, to: Self.planner)
+      state.plan.children[parent, default: []].append(name)
+    } else {
+      for name in state.plan.removeFamily(of: name) { forgetPlanned(name) }
+      try space.giveBack(name)
+    }
   }
 
   /// Gives a newborn its name: by whoever is first of the parent's epilogue, the child's first call and the backend's
@@ -274,20 +343,30 @@ public final class ProcessTable: Sendable {
       let name: VirtualName<ProcessID>
       if let announced = birth?.child {
         name = announced
+      } else if let planned = isThread
+        ? nextPlanned(threadOf: caller.process, &state)
+        : birth == nil
+          ? nextPlanned(
+            childOf: sharesParent ? family(of: caller)?.parent ?? Self.initial : caller.process,
+            &state) : nil
+      {
+        name = planned
       } else {
         // Threads keep their physical number while it is free (DESIGN.md §4.5): the words that the kernel compares with
         // thread ids then hold numbers that are also names in the pod.
         name = try space.allocate(
           for: physical, policy: isThread ? .preserving : nil, avoidingPhysical: true)
       }
+      if isThread {
+        state.order &+= 1
+        try space.setThread(true, of: name)
+        try space.setLink(Link.process, of: name, to: caller.process.rawValue)
+        try space.setLink(Link.threadOrder, of: name, to: state.order)
+      }
       try space.bind(name, to: physical)
       state.late.forget(physical)
       if birth != nil { state.births[caller.thread] = Birth(child: name, physical: physical) }
-      if isThread {
-        try space.setThread(true, of: name)
-        try space.setLink(Link.leader.rawValue, of: name, to: caller.process.rawValue)
-        return name
-      }
+      if isThread { return name }
       let maker = family(of: caller)
       if birth == nil {
         // Nobody announced it: its maker may be gone.
@@ -313,7 +392,8 @@ public final class ProcessTable: Sendable {
     _ name: VirtualName<ProcessID>, parent: VirtualName<ProcessID>?,
     group: VirtualName<ProcessID>, session: VirtualName<ProcessID>, _ state: inout State
   ) throws(NameError) {
-    try space.setLink(Link.leader.rawValue, of: name, to: name.rawValue)
+    state.order &+= 1
+    try space.setLink(Link.order.rawValue, of: name, to: state.order)
     try setParent(of: name, to: parent ?? VirtualName(rawValue: 0), &state)
     try space.setLink(Link.group.rawValue, of: name, to: group.rawValue)
     try space.setLink(Link.session.rawValue, of: name, to: session.rawValue)
@@ -335,6 +415,132 @@ public final class ProcessTable: Sendable {
     state.children[entry.parent]?.remove(entry.virtual)
     if state.children[entry.parent]?.isEmpty == true { state.children[entry.parent] = nil }
     state.initialZombies.remove(entry.virtual)
+  }
+
+  // MARK: Names in advance
+
+  /// Gives allocated names out in advance to a process.
+  ///
+  /// - Throws: `.noSuchProcess` when it has ended: who waited for its end would find the names in use for ever.
+  func lease(
+    _ names: [VirtualName<ProcessID>], to process: VirtualName<ProcessID>
+  ) throws(Errno) {
+    let isLive = state.withLock { _ in
+      guard let entry = try? space.entry(process), entry.state == .live else { return false }
+      for name in names { try? space.lease(name, to: process) }
+      return true
+    }
+    if !isLive { throw .noSuchProcess }
+  }
+
+  private func plan(_ snapshot: PodSnapshot.Processes) {
+    state.withLock { state in
+      state.plan = BirthPlan(snapshot.names)
+      for name in snapshot.names where name.number != Self.initial {
+        guard (try? space.allocate(chosen: name.number)) != nil else { continue }
+        try? space.lease(name.number, to: Self.planner)
+      }
+      if space.range.contains(snapshot.next) { space.cursor = snapshot.next }
+    }
+  }
+
+  private func nextPlanned(
+    childOf parent: VirtualName<ProcessID>, _ state: inout State
+  ) -> VirtualName<ProcessID>? {
+    while let name = state.plan.children[parent]?.popLast() {
+      if (try? space.redeem(name, by: Self.planner)) != nil { return name }
+    }
+    return nil
+  }
+
+  private func nextPlanned(
+    threadOf process: VirtualName<ProcessID>, _ state: inout State
+  ) -> VirtualName<ProcessID>? {
+    while let name = state.plan.threads[process]?.popLast() {
+      if (try? space.redeem(name, by: Self.planner)) != nil { return name }
+    }
+    return nil
+  }
+
+  private func forgetPlanned(_ name: VirtualName<ProcessID>) {
+    guard (try? space.redeem(name, by: Self.planner)) != nil else { return }
+    try? space.giveBack(name)
+  }
+
+  // MARK: Snapshots
+
+  /// The names of the pod as they are at this moment.
+  func snapshot() -> PodSnapshot.Processes {
+    state.withLock { state in
+      let now = state.order
+      // From the oldest: the difference stands the number's wrapping around.
+      let entries = space.entries.filter { $0.state != .allocated }
+        .sorted { ($0.order &- now, $0.virtual) < ($1.order &- now, $1.virtual) }
+      var shown: Set<VirtualName<ProcessID>> = []
+      for entry in entries where !entry.isThread && !entry.isReaped {
+        shown.insert(entry.group)
+        shown.insert(entry.session)
+      }
+      let names = entries.filter { !$0.isReaped || !$0.isThread && shown.contains($0.virtual) }
+      return PodSnapshot.Processes(
+        highest: space.range.upperBound, next: space.cursor, names: names.map { .init($0) })
+    }
+  }
+
+  /// Fills an empty table from a snapshot: the processes exist already, with other physical numbers.
+  ///
+  /// - Parameters:
+  ///   - snapshot: What to fill it with.
+  ///   - physical: The number that each task, and each group or session whose leader is gone, has here.
+  /// - Throws: ``SnapshotError/notEmpty``, ``SnapshotError/unmatched(_:)``, ``SnapshotError/notFitting(_:)``; the table is as
+  ///   far filled as it got, and of no use.
+  public func fill(
+    from snapshot: PodSnapshot.Processes, physical: [VirtualName<ProcessID>: PhysicalName<ProcessID>]
+  ) throws(SnapshotError) {
+    try state.withLock { state throws(SnapshotError) in
+      guard space.count == 0 else { throw .notEmpty }
+      for name in snapshot.names {
+        guard let number = physical[name.number], number.rawValue > 0 else {
+          throw .unmatched(name.number)
+        }
+        do throws(NameError) {
+          _ = try space.allocate(chosen: name.number)
+          guard system.enter(number, of: space.pod) else { throw .nameInUse }
+          try space.bind(name.number, to: number)
+        } catch {
+          throw .notFitting(name.number)
+        }
+      }
+      do throws(NameError) {
+        for name in snapshot.names { try settle(name, &state) }
+        for name in snapshot.names where name.state == .shown { try space.reap(name.number) }
+      } catch {
+        throw .invalid("its names don't make a table")
+      }
+      space.cursor = snapshot.next
+    }
+  }
+
+  private func settle(_ name: PodSnapshot.Name, _ state: inout State) throws(NameError) {
+    switch (name.kind, name.state) {
+    case (.thread, _):
+      state.order &+= 1
+      try space.setThread(true, of: name.number)
+      try space.setLink(Link.process, of: name.number, to: name.process.rawValue)
+      try space.setLink(Link.threadOrder, of: name.number, to: state.order)
+    case (.process, .shown):
+      state.order &+= 1
+      try space.setLink(Link.order.rawValue, of: name.number, to: state.order)
+      try space.setLink(Link.parent.rawValue, of: name.number, to: name.parent.rawValue)
+      try space.retire(name.number)
+    case (.process, _):
+      try settle(
+        name.number, parent: name.parent, group: name.group, session: name.session, &state)
+      if name.state == .ended {
+        try space.retire(name.number)
+        if name.parent == Self.initial { state.initialZombies.insert(name.number) }
+      }
+    }
   }
 
   // MARK: Groups and sessions
@@ -413,6 +619,8 @@ public final class ProcessTable: Sendable {
       try? space.reap(entry.virtual)
       return
     }
+    space.endLease(of: entry.virtual)
+    for name in state.plan.removeFamily(of: entry.virtual) { forgetPlanned(name) }
     try? space.retire(entry.virtual)
     if entry.parent == Self.initial { state.initialZombies.insert(entry.virtual) }
     for child in state.children[entry.virtual] ?? [] {
@@ -437,7 +645,8 @@ public final class ProcessTable: Sendable {
     }
   }
 
-  /// A thread that isn't the leader called exec: it has the leader's number now, and its own is nobody's.
+  /// A task called exec: names that its old program had in advance are free. A thread that isn't the leader has the
+  /// leader's number now, and its own is nobody's.
   public func execed(
     leader: PhysicalName<ProcessID>, former: PhysicalName<ProcessID>
   ) {
@@ -446,11 +655,56 @@ public final class ProcessTable: Sendable {
         state.late.remember(entry)
         try? space.reap(entry.virtual)
       }
-      if let entry = try? space.entry(leader), entry.state == .dying {
+      guard let entry = try? space.entry(leader) else { return }
+      space.endLease(of: entry.virtual)
+      if entry.state == .dying {
         try? space.revive(entry.virtual)
         state.initialZombies.remove(entry.virtual)
       }
     }
+  }
+}
+
+/// Names that newborns are to have: those that a snapshot says, by whose child or thread they are, the next one last.
+///
+/// They are leased to ``ProcessTable/planner`` meanwhile, so that nobody else gets them.
+struct BirthPlan {
+  typealias Name = VirtualName<ProcessID>
+  var children: [Name: [Name]] = [:]
+  var threads: [Name: [Name]] = [:]
+  /// Whose children it is about, or was.
+  private var parents: Set<Name> = []
+
+  init() {}
+
+  /// - Parameter names: In the order of birth.
+  init(_ names: [PodSnapshot.Name]) {
+    for name in names.reversed() {
+      switch name.kind {
+      case .thread: threads[name.process, default: []].append(name.number)
+      case .process where name.number != ProcessTable.initial:
+        children[name.parent, default: []].append(name.number)
+      case .process: break
+      }
+    }
+    parents = Set(children.keys)
+  }
+
+  func isFor(_ parent: Name) -> Bool { parents.contains(parent) }
+
+  /// A process has ended: who would have descended from it won't be born.
+  ///
+  /// - Returns: Their names.
+  mutating func removeFamily(of process: Name) -> [Name] {
+    var removed: [Name] = []
+    var parents = [process]
+    while let parent = parents.popLast() {
+      let family = children.removeValue(forKey: parent) ?? []
+      removed += family + (threads.removeValue(forKey: parent) ?? [])
+      parents += family
+      self.parents.remove(parent)
+    }
+    return removed
   }
 }
 
@@ -485,7 +739,11 @@ private struct LateNames {
 
 extension Entry where R == ProcessID {
   /// The process that the task belongs to.
-  public var leader: VirtualName<ProcessID> { VirtualName(rawValue: link0) }
+  public var leader: VirtualName<ProcessID> {
+    isThread ? VirtualName(rawValue: link0) : virtual
+  }
+  /// When the task was born, compared to others; it may wrap around.
+  var order: Int32 { isThread ? link1 : link0 }
   /// The process's parent as the table knows it; 0 for init.
   public var parent: VirtualName<ProcessID> { VirtualName(rawValue: link1) }
   /// The process group.

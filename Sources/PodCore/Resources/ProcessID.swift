@@ -85,12 +85,20 @@ struct Fork: Wrapper {
       do throws(NameError) {
         // A thread's name is its physical number where that is free, so nothing can be allocated before.
         if isThread {
-          try transaction.names.processes.announceThread(by: transaction.caller)
+          try transaction.names.processes.announceThread(
+            by: transaction.caller, chosen: transaction.chosenChild)
         } else {
-          transaction.child = try transaction.names.processes.announceBirth(by: transaction.caller)
+          transaction.child = try transaction.names.processes.announceBirth(
+            by: transaction.caller, sharesParent: flags & Self.cloneParent != 0,
+            chosen: transaction.chosenChild, leased: transaction.leasedChild)
         }
       } catch {
-        throw .resourceTemporarilyUnavailable
+        switch error {
+        // As clone3(2) says of `set_tid`.
+        case .nameInUse: throw .fileExists
+        case .outOfRange: throw .invalidArgument
+        case .rangeExhausted, .unknownName: throw .resourceTemporarilyUnavailable
+        }
       }
     }
   }

@@ -273,6 +273,10 @@ public struct Transaction: ~Copyable {
   /// Set by an epilogue when what the call named changed on the way: the backend makes the whole call again, with a new
   /// transaction.
   public var wantsRetry = false
+  /// A name that a fork's child is to have because the caller asks for it (clone3(2), `set_tid`).
+  public var chosenChild: VirtualName<ProcessID>?
+  /// A name leased to the caller's process that its own code took for a fork's child.
+  public var leasedChild: VirtualName<ProcessID>?
   /// A word that a wrapper keeps from its preamble to its epilogue.
   public var note: Int = 0
 
@@ -280,6 +284,12 @@ public struct Transaction: ~Copyable {
   public let host: any TransactionHost
 
   private var held = HeldNames()
+  /// Ends the restriction of the physical name that the call is about, and says whether it has to be made again.
+  var restriction: (@Sendable () -> Bool)?
+  /// The object that the call makes.
+  var creation: Creation?
+  /// Names that are about to be leased.
+  private var unleased: [VirtualName<ProcessID>] = []
 
   /// Begins a transaction; ``enter()`` runs its preamble.
   public init(
@@ -301,6 +311,9 @@ public struct Transaction: ~Copyable {
   deinit {
     if awaitsNewborn { names.processes.endBirth(by: caller) }
     for index in 0..<held.count { try? names.processes.space.release(held[index]) }
+    for name in unleased { try? names.processes.space.giveBack(name) }
+    _ = restriction?()
+    creation?.end()
   }
 
   /// Runs one step, if the executor lets it.
@@ -318,14 +331,42 @@ public struct Transaction: ~Copyable {
   /// Takes a reference to a process, thread, group or session name until the transaction ends. A name that the pod doesn't
   /// have is left to the look-up that follows.
   ///
-  /// - Throws: `.noMemory` when the transaction holds four: no call names more.
+  /// - Throws: `.noMemory` when the transaction holds four, since no call names more, or when too many hold the name.
   public mutating func hold(_ name: Int32) throws(Errno) {
     guard held.hasRoom else { throw .noMemory }
     try step(.hold, on: name) { transaction throws(Errno) in
       let name = VirtualName<ProcessID>(rawValue: name)
-      do throws(NameError) { try transaction.names.processes.space.hold(name) } catch { return }
+      do throws(NameError) {
+        try transaction.names.processes.space.hold(name)
+      } catch {
+        if error == .unknownName { return }
+        throw .noMemory
+      }
       transaction.held.append(name)
     }
+  }
+
+  /// Gives names in advance to the caller's process, so that its own code names children without asking
+  /// (DESIGN.md §4.4). What it doesn't use is free again when it ends, calls exec, or when no other name is.
+  ///
+  /// - Parameter count: How many are wanted, at most ``ProcessTable/longestLease``.
+  /// - Returns: The names in the order in which they are to be used; fewer when the pod has fewer.
+  /// - Throws: `.resourceTemporarilyUnavailable` when it has none; `.invalidArgument`.
+  public mutating func leaseNames(_ count: Int) throws(Errno) -> [VirtualName<ProcessID>] {
+    guard (1...ProcessTable.longestLease).contains(count) else { throw .invalidArgument }
+    step(.allocate) { transaction in
+      while transaction.unleased.count < count,
+        let name = try? transaction.names.processes.space.allocate(avoidingPhysical: true)
+      { transaction.unleased.append(name) }
+    }
+    let names = unleased
+    if names.isEmpty { throw .resourceTemporarilyUnavailable }
+    // From here on they are the process's; until here they are the transaction's, and end with it.
+    try step(.lease, on: names.first?.rawValue ?? 0) { transaction throws(Errno) in
+      try transaction.names.processes.lease(names, to: transaction.caller.process)
+      transaction.unleased = []
+    }
+    return names
   }
 
   /// Runs a part of the call that concerns one name, with a reference to it for just so long: for calls that name more
