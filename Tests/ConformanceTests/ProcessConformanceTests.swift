@@ -17,16 +17,16 @@ struct ProcessConformanceTests {
     "spawning", "lock_owners", "dumpable", "stop_and_continue", "interrupted_calls",
     "process_names_in", "no_way_out", "file_owners", "clocks_and_timers",
     "capabilities_and_priorities", "dying_threads", "segments", "many_threads", "parent_death",
+    "killed_owners", "thread_churn", "thread_cancellation",
     "signal_payloads", "message_senders", "process_handles", "users_processes", "names_in_calls",
     "subreapers", "terminal_sessions",
-    "killed_owners", "thread_churn", "thread_cancellation",
   ]
 
   /// What musl's own headers, which come without the kernel's and glibc's extensions, can't compile.
   static let needsKernelHeaders: Set = [
     "clone_words", "clone_flags", "lock_owners", "process_names_in", "clocks_and_timers",
-    "capabilities_and_priorities", "file_owners", "killed_owners", "thread_cancellation",
-    "names_in_calls",
+    "capabilities_and_priorities", "file_owners", "names_in_calls", "killed_owners",
+    "thread_cancellation",
   ]
 
   @Test("dynamic programs", arguments: programs, TestEnvironment.allCases)
