@@ -2,6 +2,8 @@ internal import SystemPackage
 
 /// Lock words that hold the id of the thread that owns the lock.
 public enum FutexOwner {
+  private static let owner = NameShape(ThreadID.self)
+
   private static func operation(_ number: UInt64, _ label: String) -> Variant {
     .argument(1, masked: 0x7F, is: number, label)
   }
@@ -9,19 +11,25 @@ public enum FutexOwner {
   /// The rows of lock owners. Source: include/uapi/linux/futex.h.
   public static let boundary: [BoundaryRow] = [
     .wrapped(
-      .futex, when: operation(6, "FUTEX_LOCK_PI"), by: NameOwner(word: 0),
+      .futex, when: operation(6, "FUTEX_LOCK_PI"),
+      by: NameOwner(word: 0), naming: [.memory(0, owner)],
       performed: .inCallerBlocking),  // P63
     .wrapped(
-      .futex, when: operation(7, "FUTEX_UNLOCK_PI"), by: NameOwner(word: 0, needsOwner: false),
+      .futex, when: operation(7, "FUTEX_UNLOCK_PI"),
+      by: NameOwner(word: 0, needsOwner: false),
+      naming: [.memory(0, owner)],
       performed: .inCaller),  // P63
     .wrapped(
-      .futex, when: operation(8, "FUTEX_TRYLOCK_PI"), by: NameOwner(word: 0),
+      .futex, when: operation(8, "FUTEX_TRYLOCK_PI"),
+      by: NameOwner(word: 0), naming: [.memory(0, owner)],
       performed: .inCaller),  // P63
     .wrapped(
-      .futex, when: operation(12, "FUTEX_CMP_REQUEUE_PI"), by: NameOwner(word: 4),
+      .futex, when: operation(12, "FUTEX_CMP_REQUEUE_PI"),
+      by: NameOwner(word: 4), naming: [.memory(4, owner)],
       performed: .inCaller),  // P63
     .wrapped(
-      .futex, when: operation(13, "FUTEX_LOCK_PI2"), by: NameOwner(word: 0),
+      .futex, when: operation(13, "FUTEX_LOCK_PI2"),
+      by: NameOwner(word: 0), naming: [.memory(0, owner)],
       performed: .inCallerBlocking),  // P63
   ]
 }
