@@ -33,6 +33,20 @@ struct RunCommand: ParsableCommand {
   @Option(help: "How system calls are interposed on.")
   var backend = BackendName.ptrace
 
+  /// Which calls stop, under the ptrace backend.
+  enum StopsName: String, ExpressibleByArgument, CaseIterable {
+    case automatic
+    case filtered
+    case everyCall = "every-call"
+  }
+
+  @Option(
+    help: """
+      Which calls stop: those in which names cross, by a seccomp filter, or every call, which is slower. Automatic is \
+      filtered where the machine takes a filter.
+      """)
+  var ptraceStops = StopsName.automatic
+
   @Option(
     name: .shortAndLong,
     help: ArgumentHelp(

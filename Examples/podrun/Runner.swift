@@ -31,7 +31,7 @@ extension RunCommand {
   private func runPod(_ attendant: Attendant) async -> () -> Int32 {
     let report = Report(verbose: verbose, trace: trace)
     do {
-      let status = try await withPod(podConfiguration, backend: .ptrace) { pod in
+      let status = try await withPod(podConfiguration, backend: .ptrace(stops: stops)) { pod in
         report.follow(pod, capacity: trace ? 65_536 : 1_024)
         let process = try await pod.launch(try request(attendant))
         attendant.programStarted()
@@ -88,6 +88,14 @@ extension RunCommand {
   }
 
   // MARK: What the program gets
+
+  private var stops: PtraceBackend.Stops {
+    switch ptraceStops {
+    case .automatic: .automatic
+    case .filtered: .filtered
+    case .everyCall: .everyCall
+    }
+  }
 
   private var podConfiguration: PodConfiguration {
     var configuration = PodConfiguration()

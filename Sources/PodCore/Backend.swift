@@ -47,7 +47,7 @@ public struct PodSetup: Sendable {
   public let configuration: PodConfiguration
   /// Where the backend reports what happens. It never blocks, and events are dropped that nobody reads.
   public let events: @Sendable (PodEvent) -> Void
-  /// Where the backend logs what can't be an event or an error. The backends of this package have nothing of the kind.
+  /// Where the backend logs what isn't an error, ``degraded(_:)`` above all.
   public let logger: Logger
 
   /// Collects what a backend needs.
@@ -57,6 +57,12 @@ public struct PodSetup: Sendable {
   ) {
     (self.names, self.configuration, self.events) = (names, configuration, events)
     self.logger = logger
+  }
+
+  /// Says that something is not as good as it was asked for, as an event and in the log.
+  public func degraded(_ what: String) {
+    logger.warning("\(names.pod): \(what)")
+    events(.degraded(what))
   }
 }
 

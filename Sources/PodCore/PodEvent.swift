@@ -15,7 +15,7 @@ public enum PodEvent: Sendable {
   /// A call that the boundary table refuses, or that it doesn't know, was made; reported once per number and process,
   /// and only when calls are traced (``PodConfiguration/tracesCalls``): else the kernel's filter answers by itself.
   case refused(Syscall?, number: Int, by: VirtualName<ProcessID>, Errno)
-  /// Something is not as good as it was asked for; the pod goes on. No backend of this package reports it yet.
+  /// Something is not as good as it was asked for; the pod goes on.
   case degraded(String)
   /// The backend's own machinery failed: the pod was killed.
   case failed(String)

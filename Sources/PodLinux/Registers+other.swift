@@ -8,6 +8,10 @@
     package init() {}
     package init(of tid: Int32) throws(Errno) { throw .noFunction }
     package func set(to tid: Int32) throws(Errno) { throw .noFunction }
+    package static func replaceForeignCall(of tid: Int32) throws(Errno) { throw .noFunction }
+    package static func setForeignResult(_ error: Errno, of tid: Int32) throws(Errno) {
+      throw .noFunction
+    }
     package var syscallNumber = -1
     package var arguments: [UInt64] = [0, 0, 0, 0, 0, 0]
     package var result: UInt64 = 0
@@ -21,6 +25,7 @@
     package var instructionPointer = RemoteAddress.null
     package var stackPointer = RemoteAddress.null
     package var threadPointer = RemoteAddress.null
+    package mutating func replaceCall() {}
     package mutating func skipCall() { syscallNumber = -1 }
   }
 #endif

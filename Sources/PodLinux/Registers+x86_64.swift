@@ -49,6 +49,28 @@
       set { raw.orig_rax = UInt64(bitPattern: Int64(newValue)) }
     }
 
+    /// Replaces a call of another convention (`int 0x80`, 32-bit code), at whose entry the thread is stopped, by one
+    /// that does nothing: getpid(2).
+    ///
+    /// - Throws: `.noSuchProcess` when it is not stopped or has been killed.
+    package static func replaceForeignCall(of tid: Int32) throws(Errno) {
+      let getpid: UInt = 20
+      try poke(tid, MemoryLayout<user_regs_struct>.offset(of: \.orig_rax), getpid)
+    }
+
+    /// Sets the result of a call of another convention, at whose exit the thread is stopped.
+    ///
+    /// - Throws: `.noSuchProcess` when it is not stopped or has been killed.
+    package static func setForeignResult(_ error: Errno, of tid: Int32) throws(Errno) {
+      try poke(
+        tid, MemoryLayout<user_regs_struct>.offset(of: \.rax),
+        UInt(bitPattern: -Int(error.rawValue)))
+    }
+
+    private static func poke(_ tid: Int32, _ offset: Int?, _ word: UInt) throws(Errno) {
+      _ = try valueOrErrno(CLinux_ptrace_pokeuser(tid, UInt(offset ?? 0), word))
+    }
+
     /// The system call's arguments, 0 to 5.
     package struct Arguments: Sendable {
       fileprivate var raw: user_regs_struct
@@ -130,6 +152,9 @@
       get { RemoteAddress(rawValue: raw.fs_base) }
       set { raw.fs_base = newValue.rawValue }
     }
+
+    /// Replaces the call at whose entry the thread is stopped by one that does nothing: getpid(2).
+    package mutating func replaceCall() { syscallNumber = Int(Syscall.getpid.rawValue) }
 
     /// Makes the kernel skip the call at whose entry the thread is stopped; the program then sees
     /// what is in ``result``.

@@ -41,11 +41,14 @@ extension KernelState {
     reads(number)
     reads(process.number)
     if process.isStopped || process.isBorrowed { return .blocked }
+    if !isTrial, let answer = handle(call, arguments, number, process) { return .answered(answer) }
     switch call {
     case .wait4, .waitid:
       return wait(call, arguments, process, isTrial: isTrial)
     case .rt_sigtimedwait:
       return takeSignal(arguments, process, isTrial: isTrial)
+    case .read:
+      return readSignals(arguments, process, isTrial: isTrial)
     case .pause:
       return process.signals.interrupts ? .answered(.failure(.interrupted)) : .blocked
     case .futex:
@@ -104,10 +107,24 @@ extension KernelState {
       return try signalThread(
         arguments.int(0), arguments.int(1), try info(arguments[3], arguments.int(2), process))
     case .prctl:
-      // PR_SET_CHILD_SUBREAPER
-      guard arguments.int(0) == 36 else { throw .invalidArgument }
       writes(process.number)
-      processes[process.number]?.isSubreaper = arguments[1] != 0
+      switch arguments.int(0) {
+      case 1: processes[process.number]?.deathSignal = arguments.int(1)
+      case 36: processes[process.number]?.isSubreaper = arguments[1] != 0
+      default: throw .invalidArgument
+      }
+      return 0
+    case .pidfd_open:
+      return try openHandle(arguments.int(0), process)
+    case .ioctl:
+      return try describeHandle(arguments, process)
+    case .getpriority:
+      return Int(20 - (try priorities(arguments, process).map(\.nice).min() ?? 0))
+    case .setpriority:
+      for target in try priorities(arguments, process) {
+        writes(target.number)
+        threads[target.number]?.nice = arguments.int(2)
+      }
       return 0
     case .write:
       let bytes = try memory(process).read(
@@ -115,6 +132,7 @@ extension KernelState {
       writes(process.number)
       processes[process.number]?.output += bytes
       return bytes.count
+    case .signalfd4: return try openSignals(arguments, process)
     case .msgget, .msgsnd, .msgctl: return try useQueue(call, arguments)
     case .sched_yield: return 0
     default: throw .noFunction
@@ -131,6 +149,77 @@ extension KernelState {
     let leader = threads[number]?.process ?? number
     guard let target = processes[leader] else { throw .noSuchProcess }
     return target
+  }
+
+  private mutating func handle(
+    _ call: Syscall, _ arguments: CallArguments, _ number: Int32, _ process: Process
+  ) -> CallResult? {
+    guard let handler else { return nil }
+    var asked = MockKernel.Call(
+      call: call, arguments: arguments, caller: PhysicalName(rawValue: number),
+      memory: memory(process))
+    let answer = handler(&asked)
+    spaces[process.space] = asked.memory
+    return answer
+  }
+
+  // MARK: Process descriptors
+
+  private mutating func openHandle(_ number: Int32, _ caller: Process) throws(Errno) -> Int {
+    reads(number)
+    guard let identity = threads[number]?.identity ?? processes[number]?.identity else {
+      throw .noSuchProcess
+    }
+    return addHandle(Handle(identity: identity, number: number), to: caller.number)
+  }
+
+  mutating func addHandle(_ handle: Handle, to process: Int32) -> Int {
+    let descriptor = (processes[process]?.handles.keys.max() ?? 2) + 1
+    writes(process)
+    processes[process]?.handles[descriptor] = handle
+    return Int(descriptor)
+  }
+
+  /// `PIDFD_GET_INFO`, as far as names go.
+  private mutating func describeHandle(
+    _ arguments: CallArguments, _ caller: Process
+  ) throws(Errno) -> Int {
+    guard arguments[1] & 0xFFFF == 0xFF0B, let handle = caller.handles[arguments.int(0)] else {
+      throw .inappropriateIOCTLForDevice
+    }
+    guard let number = number(behind: handle), let target = process(ofTask: number) else {
+      throw .noSuchProcess
+    }
+    let address = RemoteAddress(rawValue: arguments[2])
+    for (offset, word) in [(0, 1), (16, number), (20, target.number), (24, target.parent)] {
+      try spaces[caller.space]?.setWord(
+        address.advanced(by: offset), UInt32(bitPattern: Int32(word)))
+    }
+    return 0
+  }
+
+  private func process(ofTask number: Int32) -> Process? {
+    processes[threads[number]?.process ?? number]
+  }
+
+  // MARK: Priorities
+
+  private mutating func priorities(
+    _ arguments: CallArguments, _ caller: Process
+  ) throws(Errno) -> [(number: Int32, nice: Int32)] {
+    let who = arguments.int(1)
+    footprint.add(.reading(Footprint.allTasks))
+    let found: [Int32]
+    switch arguments.int(0) {
+    case 0:
+      found = who == 0 ? [caller.number] : threads[who] == nil ? [] : [who]
+    case 2:
+      let user = who == 0 ? caller.user : UInt32(bitPattern: who)
+      found = processes.values.filter { $0.user == user }.flatMap(\.threads)
+    default: throw .invalidArgument
+    }
+    if found.isEmpty { throw .noSuchProcess }
+    return found.map { ($0, threads[$0]?.nice ?? 0) }
   }
 
   // MARK: Message queues
@@ -289,6 +378,47 @@ extension KernelState {
     let signal = process.signals.pending[index]
     processes[process.number]?.signals.pending.remove(at: index)
     return .answered(store(signal.bytes, arguments[1], process).map { Int(signal.number) })
+  }
+
+  /// A new descriptor, or other signals for one.
+  private mutating func openSignals(
+    _ arguments: CallArguments, _ process: Process
+  ) throws(Errno) -> Int {
+    let memory = memory(process)
+    let address = RemoteAddress(rawValue: arguments[1])
+    let mask =
+      UInt64(try memory.word(address)) | UInt64(try memory.word(address.advanced(by: 4))) << 32
+    let known = process.signalDescriptors
+    let asked = arguments.int(0)
+    if asked != -1, known[asked] == nil { throw .invalidArgument }
+    // 0 to 2 are the streams.
+    let descriptor = asked != -1 ? asked : (known.keys.max() ?? 2) + 1
+    writes(process.number)
+    processes[process.number]?.signalDescriptors[descriptor] = mask
+    return Int(descriptor)
+  }
+
+  private mutating func readSignals(
+    _ arguments: CallArguments, _ process: Process, isTrial: Bool
+  ) -> KernelOutcome {
+    guard let wanted = process.signalDescriptors[arguments.int(0)] else {
+      return .answered(.failure(.badFileDescriptor))
+    }
+    let room = Int(clamping: arguments[2]) / SignalRecord.size
+    if room == 0 { return .answered(.failure(.invalidArgument)) }
+    let signals = process.signals.pending.filter { wanted & 1 << UInt64($0.number - 1) != 0 }
+      .prefix(room)
+    if signals.isEmpty { return .blocked }
+    if isTrial { return .answered(.success(0)) }
+    writes(process.number)
+    for signal in signals {
+      guard let index = processes[process.number]?.signals.pending.firstIndex(of: signal) else {
+        continue
+      }
+      processes[process.number]?.signals.pending.remove(at: index)
+    }
+    let bytes = signals.flatMap(\.record)
+    return .answered(store(bytes, arguments[1], process).map { bytes.count })
   }
 
   private mutating func store(

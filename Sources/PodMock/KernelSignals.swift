@@ -34,6 +34,22 @@ public struct MockSignal: Sendable, Hashable {
     store(value, 24)
     return bytes
   }
+
+  /// The 128 bytes of `struct signalfd_siginfo`.
+  var record: [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: SignalRecord.size)
+    func store(_ value: Int32, _ offset: Int) {
+      withUnsafeBytes(of: value.littleEndian) {
+        bytes.replaceSubrange(offset..<offset + 4, with: $0)
+      }
+    }
+    store(number, 0)
+    store(code, SignalRecord.codeOffset)
+    store(sender, SignalRecord.senderOffset)
+    // ssi_status or ssi_int
+    store(value, code > 0 ? 40 : 44)
+    return bytes
+  }
 }
 
 /// What a process wants done with a signal.

@@ -28,15 +28,31 @@ struct KernelState {
     /// Released by the child of a vfork.
     var isBorrowed = false
     var signals = SignalState()
+    /// Which signals each of its signal descriptors delivers.
+    var signalDescriptors: [Int32: UInt64] = [:]
     var output: [UInt8] = []
+    /// Its real user.
+    var user: UInt32 = 0
+    /// The signal that it gets when its parent ends; 0 for none.
+    var deathSignal: Int32 = 0
+    /// Its process descriptors.
+    var handles: [Int32: Handle] = [:]
 
     var isZombie: Bool { status != nil }
+  }
+
+  /// A process descriptor.
+  struct Handle {
+    let identity: Int
+    /// The number that the task had when it was opened.
+    let number: Int32
   }
 
   struct Thread {
     let identity: Int
     let process: Int32
     let state: MockCallerState
+    var nice: Int32 = 0
   }
 
   /// What a supervisor is told, late.
@@ -75,6 +91,8 @@ struct KernelState {
   var queues: [Int32: Int] = [:]
   let range: ClosedRange<Int32>
   let confinesGroups: Bool
+  /// Answers calls in the kernel's stead.
+  let handler: MockKernel.Handler?
   private var cursor: Int32
   private var identities = 0
   private var lastSpace = 0
@@ -84,8 +102,9 @@ struct KernelState {
   /// The machine's init: number 1, outside the range that is given out.
   static let initial: Int32 = 1
 
-  init(range: ClosedRange<Int32>, confinesGroups: Bool) {
+  init(range: ClosedRange<Int32>, confinesGroups: Bool, handler: MockKernel.Handler? = nil) {
     self.range = range
+    self.handler = handler
     self.confinesGroups = confinesGroups
     cursor = range.lowerBound
     processes[Self.initial] = Process(
@@ -146,7 +165,12 @@ struct KernelState {
     var process = Process(
       number: number, identity: identity, parent: parent, group: maker?.group ?? number,
       session: maker?.session ?? number, pod: maker?.pod, threads: [number], space: space)
-    if let maker { process.signals = maker.signals.inherited }
+    if let maker {
+      process.signals = maker.signals.inherited
+      process.signalDescriptors = maker.signalDescriptors
+      process.user = maker.user
+      process.handles = maker.handles
+    }
     processes[number] = process
     threads[number] = Thread(identity: identity, process: number, state: MockCallerState())
     numberOf[identity] = number
@@ -179,8 +203,9 @@ struct KernelState {
       if name.state == .shown {
         number = takeNumber(isPinned: isPinned)
       } else {
-        number = makeProcess(
-          parent: Self.initial, like: nil, sharingMemory: false, isPinned: isPinned)?.number
+        number =
+          makeProcess(
+            parent: Self.initial, like: nil, sharingMemory: false, isPinned: isPinned)?.number
       }
       if let number { made[name.number] = PhysicalName(rawValue: number) }
     }
@@ -274,6 +299,9 @@ struct KernelState {
 
   private mutating func adoptChildren(of process: Process) {
     for child in children(of: process.number) {
+      if child.deathSignal > 0 {
+        send(MockSignal(number: child.deathSignal, sender: process.number), to: child.number)
+      }
       let reaper = reaper(for: process)
       writes(child.number)
       writes(reaper)
@@ -305,6 +333,13 @@ struct KernelState {
     if !processes.values.contains(where: { $0.space == process.space }) {
       spaces[process.space] = nil
     }
+  }
+
+  /// The number of a task that is there, if only as a zombie; nil when it is gone.
+  mutating func number(behind handle: Handle) -> Int32? {
+    reads(handle.number)
+    return numberOf[handle.identity]
+      ?? processes.values.first { $0.identity == handle.identity }?.number
   }
 
   func children(of number: Int32) -> [Process] {

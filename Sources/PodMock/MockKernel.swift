@@ -1,5 +1,5 @@
 public import PodCore
-internal import SystemPackage
+public import SystemPackage
 
 /// A simulated kernel with processes in pods and outside.
 ///
@@ -34,24 +34,57 @@ public final class MockKernel: @unchecked Sendable {
   ///   - interposers: The rules of the pods that ``boot()`` and ``makePod(names:lateNames:boundary:)`` make.
   ///   - confinesGroups: Whether setpgid is confined to the caller and its children in one session, as Linux does when the
   ///     call runs in the caller's context; false shows what happens where a supervisor makes the call.
+  ///   - handler: What answers calls in the kernel's stead; see ``Handler``.
   public convenience init(
     numbers: ClosedRange<Int32> = 100...4_095, interposers: [any Interposer] = [],
-    confinesGroups: Bool = true
+    confinesGroups: Bool = true, handler: Handler? = nil
   ) {
     self.init(
       numbers: numbers, interposers: interposers, confinesGroups: confinesGroups,
-      system: SystemNames(), executor: ThreadExecutor())
+      system: SystemNames(), executor: ThreadExecutor(), handler: handler)
   }
 
   init(
     numbers: ClosedRange<Int32>, interposers: [any Interposer] = [], confinesGroups: Bool = true,
-    system: SystemNames<ProcessID> = SystemNames(), executor: any MockExecutor
+    system: SystemNames<ProcessID> = SystemNames(), executor: any MockExecutor,
+    handler: Handler? = nil
   ) {
-    state = KernelState(range: numbers, confinesGroups: confinesGroups)
+    state = KernelState(range: numbers, confinesGroups: confinesGroups, handler: handler)
     self.interposers = interposers
     self.system = system
     self.executor = executor
   }
+
+  // MARK: Calls
+
+  /// A call as the kernel gets it: physical names.
+  public struct Call: Sendable {
+    /// Which.
+    public let call: Syscall
+    /// Its arguments.
+    public let arguments: CallArguments
+    /// Who makes it.
+    public let caller: PhysicalName<ThreadID>
+    var memory: AddressSpace
+
+    /// Reads a 32-bit word of the caller's memory.
+    ///
+    /// - Throws: `.badAddress`.
+    public func word(at address: RemoteAddress) throws(Errno) -> UInt32 {
+      try memory.word(address)
+    }
+
+    /// Writes a 32-bit word of the caller's memory.
+    ///
+    /// - Throws: `.badAddress`.
+    public mutating func write(word: UInt32, to address: RemoteAddress) throws(Errno) {
+      try memory.setWord(address, word)
+    }
+  }
+
+  /// Answers a call, or nil where the simulated kernel shall. It is asked first for every call that gets to the kernel, so
+  /// it also sees what wrappers make of those that the simulated kernel doesn't know. It must not use the kernel.
+  public typealias Handler = @Sendable (inout Call) -> CallResult?
 
   // MARK: Pods and processes
 
@@ -169,6 +202,8 @@ public final class MockKernel: @unchecked Sendable {
     public let isStopped: Bool
     /// Its threads' numbers, in the order of their births.
     public let threads: [PhysicalName<ThreadID>]
+    /// The nice value of its main thread.
+    public let nice: Int32
     /// Signals that it has not taken yet.
     public let pending: [MockSignal]
   }
@@ -186,6 +221,7 @@ public final class MockKernel: @unchecked Sendable {
             session: PhysicalName(rawValue: process.session), pod: process.pod,
             isZombie: process.isZombie, isStopped: process.isStopped,
             threads: process.threads.map { PhysicalName(rawValue: $0) },
+            nice: state.threads[process.number]?.nice ?? 0,
             pending: process.signals.pending)
         }
     }

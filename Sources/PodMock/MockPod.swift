@@ -111,7 +111,22 @@ public final class MockPod: Sendable {
         sharesParent: birth.sharesParent, group: group.map { PhysicalName(rawValue: $0) })
     else { return nil }
     remember(identity, as: name)
+    if (try? names.processes.task(birth.maker.process)) == nil { adopt(name) }
     return name
+  }
+
+  /// A process whose parent has ended is init's, unless the kernel knows of a subreaper.
+  private func adopt(_ orphan: VirtualName<ProcessID>) {
+    guard let entry = try? names.processes.space.entry(orphan), !entry.isThread else { return }
+    let found = kernel.change { state -> (parent: Int32, identity: Int)? in
+      state.reads(entry.physical.rawValue)
+      return state.processes[entry.physical.rawValue].map { ($0.parent, $0.identity) }
+    }
+    guard let found, state.withLock({ $0.names[found.identity] }) == orphan,
+      let parent = names.processes.virtual(of: PhysicalName(rawValue: found.parent)),
+      (try? names.processes.task(parent)) != nil
+    else { return }
+    try? names.processes.reparent(orphan, to: parent)
   }
 
   private func includes(_ step: Step, _ number: Int32, _ occasion: Occasion) -> Bool {
@@ -128,7 +143,11 @@ public final class MockPod: Sendable {
     case .exited(let byItself, let status):
       guard let name = register(event.identity, event.number) else { return }
       if includes(.retire, event.number, occasion) {
+        let orphans = names.processes.children(of: name).map(\.virtual).sorted()
         names.processes.exited(name)
+        if includes(.publish, event.number, occasion) {
+          for orphan in orphans { adopt(orphan) }
+        }
         events(
           .ended(name, status & 0x7F == 0 ? .exited(status >> 8 & 0xFF) : .signaled(status & 0x7F)))
       }
@@ -271,6 +290,10 @@ public final class MockPod: Sendable {
         }
       }
       guard let entry = entries[process.number] else { continue }
+      if let parent = processes.virtual(of: process.parent), parent != entry.parent {
+        found.append(
+          "\(entry.virtual) is a child of \(entry.parent), the kernel says \(process.parent)")
+      }
       for (what, physical, virtual) in [
         ("group", process.group, entry.group), ("session", process.session, entry.session),
       ] where processes.virtual(of: physical) != virtual {

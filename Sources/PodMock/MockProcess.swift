@@ -344,6 +344,31 @@ public struct MockProcess: Sendable {
     return nil
   }
 
+  // MARK: Users and descriptors
+
+  /// Makes it another user's.
+  public func set(user: UInt32) {
+    kernel.change { state in
+      let number = physicalNumber(state)
+      state.writes(number)
+      state.processes[number]?.user = user
+    }
+  }
+
+  /// Gives it a descriptor of a process, as it could get it from somebody outside its pod over a socket.
+  ///
+  /// - Returns: The descriptor; nil when one of them has ended.
+  public func receive(handleOf other: MockProcess) -> Int? {
+    kernel.change { state in
+      let number = physicalNumber(state)
+      guard state.processes[number] != nil, let target = state.numberOf[other.identity] else {
+        return nil
+      }
+      return state.addHandle(
+        KernelState.Handle(identity: other.identity, number: target), to: number)
+    }
+  }
+
   // MARK: Signals
 
   /// Says what is done with a signal.

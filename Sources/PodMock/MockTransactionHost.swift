@@ -43,7 +43,8 @@ final class MockTransactionHost: TransactionHost {
 
   /// Calls whose preambles look at the tables between their steps.
   private static let namesOthers: Set<Syscall> = [
-    .kill, .tkill, .tgkill, .rt_sigqueueinfo, .rt_tgsigqueueinfo, .futex,
+    .kill, .tkill, .tgkill, .rt_sigqueueinfo, .rt_tgsigqueueinfo, .futex, .pidfd_send_signal,
+    .pidfd_open, .pidfd_getfd, .ioctl, .getpriority, .setpriority,
   ]
 
   /// Of these, those that look only at what their arguments name, if that is a process.
@@ -86,12 +87,40 @@ final class MockTransactionHost: TransactionHost {
     return try outcome.result.get()
   }
 
+  func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
+    let own = process.physical.rawValue
+    let found = process.kernel.change { state -> Result<ProcessHandle.Target, Errno> in
+      guard let handle = state.processes[own]?.handles[descriptor] else {
+        return .failure(.badFileDescriptor)
+      }
+      guard let number = state.number(behind: handle) else { return .failure(.noSuchProcess) }
+      return .success(ProcessHandle.Target(PhysicalName(rawValue: number), isThread: false))
+    }
+    return try found.get()
+  }
+
+  func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
+    let user = process.kernel.change { state -> UInt32? in
+      state.reads(task.rawValue)
+      return state.processes[state.threads[task.rawValue]?.process ?? task.rawValue]?.user
+    }
+    guard let user else { throw .noSuchProcess }
+    return user
+  }
+
   func read(_ address: RemoteAddress, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) {
     buffer.copyBytes(from: try process.bytes(at: address, buffer.count))
   }
 
   func write(_ bytes: UnsafeRawBufferPointer, to address: RemoteAddress) throws(Errno) {
     try process.write(Array(bytes), to: address)
+  }
+
+  func kind(ofDescriptor descriptor: Int32) -> DescriptorKind? {
+    let number = process.physical.rawValue
+    return process.kernel.inspect { state in
+      state.processes[number]?.signalDescriptors[descriptor] == nil ? nil : .signals
+    }
   }
 
   func compareExchange(

@@ -15,7 +15,7 @@ enum Command: Sendable {
 /// A program on its way into the pod.
 struct Launch: Sendable {
   let request: LaunchRequest
-  let specification: LaunchSpecification
+  var specification: LaunchSpecification
   let descriptors: [PodInit.PassedDescriptor]
   /// Called once: when the program's exec succeeded, or when it is clear that it won't.
   let answer: @Sendable (Result<VirtualName<ProcessID>, PodError>) -> Void

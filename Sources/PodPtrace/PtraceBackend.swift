@@ -12,6 +12,9 @@ internal import SystemPackage
 /// somebody else and doesn't block is run to its exit while the supervisor waits for nobody else, so that its target
 /// can't be reaped meanwhile.
 ///
+/// Where no such filter can be had, every call stops at its entry and its exit, and the supervisor decides by the same
+/// rules (``Stops/everyCall``): each call then costs two stops, nameless ones too.
+///
 /// Programs that use `ptrace` themselves get EPERM in its pods.
 ///
 /// Lock order: the mailbox's lock is a leaf; everything else belongs to the supervisor's thread.
@@ -21,8 +24,24 @@ public struct PtraceBackend: Backend {
   /// "ptrace".
   public static let name = "ptrace"
 
+  /// Which calls of a pod's programs stop.
+  public enum Stops: String, Sendable, Hashable, CaseIterable {
+    /// ``filtered`` where the machine takes a filter, else ``everyCall`` with an event, ``PodCore/PodEvent/degraded(_:)``.
+    case automatic
+    /// Only calls in which names cross, by a seccomp filter. Without filters no pod can be made.
+    case filtered
+    /// Every call, at its entry and its exit. A program's own seccomp filter sees what the kernel gets: calls that the
+    /// supervisor answers look like getpid(2) to it.
+    case everyCall
+  }
+
+  /// Which calls stop.
+  public let stops: Stops
+
   /// Makes the backend.
-  public init() {}
+  ///
+  /// - Parameter stops: Which calls stop.
+  public init(stops: Stops = .automatic) { self.stops = stops }
 
   /// Signal frames are translated; programs in the pod can't trace.
   public var capabilities: BackendCapabilities {
@@ -31,10 +50,11 @@ public struct PtraceBackend: Backend {
 
   /// Starts a pod's init and its tracer thread.
   ///
-  /// - Throws: `.backendUnavailable` when the machine doesn't let us trace, or isn't x86-64 Linux.
+  /// - Throws: `.backendUnavailable` when the machine doesn't let us trace, has no filters though they were asked for, or
+  ///   isn't x86-64 Linux.
   public func start(_ pod: PodSetup) async throws(PodError) -> any BackendSession {
     if let obstacle = Self.obstacle { throw PodError(.backendUnavailable, obstacle) }
-    return try await PtraceSession.start(pod)
+    return try await PtraceSession.start(pod, stops)
   }
 
   private static var obstacle: String? {
@@ -49,4 +69,9 @@ public struct PtraceBackend: Backend {
 extension Backend where Self == PtraceBackend {
   /// The backend that traces the pod's processes.
   public static var ptrace: PtraceBackend { PtraceBackend() }
+
+  /// The backend that traces the pod's processes, and which of their calls stop.
+  public static func ptrace(stops: PtraceBackend.Stops) -> PtraceBackend {
+    PtraceBackend(stops: stops)
+  }
 }

@@ -12,14 +12,9 @@ final class PtraceSession: BackendSession {
   /// nil once it was joined.
   private let thread: Mutex<SupervisorThread?>
   private let streams: StreamService
-  /// The seccomp program that all programs of the pod get.
-  private let filter: [UInt8]
 
-  private init(
-    filter: [UInt8], mailbox: Mailbox, ended: Promise<Void>, thread: SupervisorThread
-  ) {
+  private init(mailbox: Mailbox, ended: Promise<Void>, thread: SupervisorThread) {
     self.thread = Mutex(thread)
-    self.filter = filter
     self.mailbox = mailbox
     self.ended = ended
     streams = StreamService()
@@ -35,16 +30,26 @@ final class PtraceSession: BackendSession {
       .namedOnly, by: "a program on a terminal has a session of its own, and no host terminal"),
   ])
 
-  static func start(_ setup: PodSetup) async throws(PodError) -> PtraceSession {
-    let filter: [UInt8]
+  static func start(
+    _ setup: PodSetup, _ stops: PtraceBackend.Stops
+  ) async throws(PodError) -> PtraceSession {
+    let rules: CallRules
     do throws(Errno) {
-      filter = try BoundaryFilter.program(
-        for: setup.names.boundary, interposers: setup.names.interposers, interposed: .trace(0),
-        reportsRefusals: setup.configuration.tracesCalls)
+      rules = try CallRules(setup, stops)
     } catch {
       throw PodError(
         .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
       )
+    }
+    if let obstacle = rules.obstacle {
+      guard stops != .filtered else {
+        throw PodError(
+          .backendUnavailable,
+          "this machine takes no seccomp filter: let every call stop (PtraceBackend.Stops.everyCall, "
+            + "or podrun's --ptrace-stops every-call)",
+          underlyingError: obstacle)
+      }
+      setup.degraded(CallRules.withoutFilter(obstacle))
     }
     let podInit: PodInit
     do throws(Errno) {
@@ -59,7 +64,7 @@ final class PtraceSession: BackendSession {
     let thread: SupervisorThread
     do throws(Errno) {
       thread = try SupervisorThread.start(name: "\(setup.names.pod)") {
-        let supervisor = Supervisor(setup, podInit: podInit, mailbox: mailbox)
+        let supervisor = Supervisor(setup, rules, podInit: podInit, mailbox: mailbox)
         let result = supervisor.seizeInit()
         seized.fulfil(result)
         if case .success = result { supervisor.run() }
@@ -82,7 +87,7 @@ final class PtraceSession: BackendSession {
             + "and the container's seccomp profile",
         underlyingError: error)
     }
-    return PtraceSession(filter: filter, mailbox: mailbox, ended: ended, thread: thread)
+    return PtraceSession(mailbox: mailbox, ended: ended, thread: thread)
   }
 
   /// Whether the host program has a tracer.
@@ -113,7 +118,6 @@ final class PtraceSession: BackendSession {
     specification.groupID = request.options.groupID
     specification.supplementaryGroups = request.options.supplementaryGroups
     specification.fileModeCreationMask = request.options.umask
-    specification.filter = filter
 
     let status = Promise<TerminationStatus>()
     let answer = Promise<Result<VirtualName<ProcessID>, PodError>>()

@@ -49,6 +49,11 @@ final class StoppedCaller: TransactionHost {
     return address
   }
 
+  func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
+    guard let user = ProcessStatus.number("Uid", of: task.rawValue) else { throw .noSuchProcess }
+    return UInt32(truncatingIfNeeded: user)
+  }
+
   /// Source: proc_pid_fdinfo(5); fs/pidfs.c, `pidfd_show_fdinfo`: the number is that of the namespace that /proc shows.
   func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
     let exclusive: Int32 = 0o200
@@ -74,6 +79,10 @@ final class StoppedCaller: TransactionHost {
         PhysicalName(rawValue: number), isThread: flags & exclusive != 0)
     }
     throw .badFileDescriptor
+  }
+
+  func kind(ofDescriptor descriptor: Int32) -> DescriptorKind? {
+    supervisor.kind(ofDescriptor: descriptor, of: tracee)
   }
 
   func compareExchange(
@@ -112,18 +121,24 @@ extension Tracee {
     }
   }
 
-  /// Makes the thread, stopped at an exit, execute its own system call instruction again, up to the filter's stop.
+  /// Makes the thread, stopped at an exit, execute its own system call instruction again, up to the entry.
   func reenter(_ supervisor: Supervisor) throws(Errno) {
     try registersForRepetition.set(to: tid)
-    try goToFilter(supervisor)
+    try goToEntry(supervisor)
   }
 
-  /// Goes on to the filter's stop of the thread's own call.
-  private func goToFilter(_ supervisor: Supervisor) throws(Errno) {
+  /// Goes on to the stop at the entry of the thread's own call: the filter's, where there is one.
+  private func goToEntry(_ supervisor: Supervisor) throws(Errno) {
     while true {
       try check(CLinux_ptrace_syscall(tid, 0))
       let status = try wait(supervisor)
-      if Int(status >> 16) == CLinux_PTRACE_EVENT_SECCOMP { break }
+      if process.isFiltered {
+        if Int(status >> 16) == CLinux_PTRACE_EVENT_SECCOMP { break }
+      } else if CLinux_WIFSTOPPED(status) != 0, CLinux_WSTOPSIG(status) == SIGTRAP | 0x80 {
+        var info = CLinux_syscall_info()
+        try check(CLinux_ptrace_get_syscall_info(tid, &info))
+        if Int(info.op) == CLinux_SYSCALL_INFO_ENTRY { break }
+      }
     }
     position = .entry
   }
@@ -148,6 +163,19 @@ extension Tracee {
       missedStop = false
       try check(CLinux_ptrace_interrupt(tid))
     }
+  }
+
+  /// Lets a call go on that our stop has ended with EINTR: the kernel makes it again unless a signal has come too. Calls
+  /// that wait for a time wait for all of it again.
+  ///
+  /// Source: signal(7), "Interruption of system calls and library functions by stop signals".
+  func hideInterruption() {
+    let restartUnlessHandled: Int32 = 514
+    guard var registers = try? Registers(of: tid), registers.syscallNumber >= 0,
+      registers.resultError == .interrupted
+    else { return }
+    registers.setResult(error: Errno(rawValue: restartUnlessHandled))
+    try? registers.set(to: tid)
   }
 
   /// The registers at the entry, back before the instruction that made the call.
@@ -226,7 +254,7 @@ extension Tracee {
     // Out of the call first: a skipped one has an exit stop too.
     if position == .entry {
       var skipped = registers
-      skipped.skipCall()
+      if process.isFiltered { skipped.skipCall() } else { skipped.replaceCall() }
       try skipped.set(to: tid)
       try stepToExit(supervisor)
       position = .exit
@@ -243,7 +271,8 @@ extension Tracee {
     try check(CLinux_ptrace_setsigmask(tid, .max))
     guard let found else { throw .badAddress }
     try registers.set(to: tid)
-    try goToFilter(supervisor)
+    // Without a filter the thread is at its call's entry already.
+    if process.isFiltered { try goToEntry(supervisor) } else { position = .entry }
     return found == expected
   }
 

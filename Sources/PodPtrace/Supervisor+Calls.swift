@@ -6,7 +6,110 @@ internal import SystemPackage
 
 /// How one call goes through: entry stop → preamble → kernel → exit stop → epilogue.
 extension Supervisor {
-  /// A call that the filter hands to us.
+  /// The entry or the exit of a call.
+  func passBoundary(_ tracee: Tracee) {
+    guard tracee.stopsAtEveryCall else { return leave(tracee) }
+    var info = CLinux_syscall_info()
+    // A thread that was killed in its stop; its end is reported by itself.
+    guard CLinux_ptrace_get_syscall_info(tracee.tid, &info) == 0 else { return }
+    switch Int(info.op) {
+    case CLinux_SYSCALL_INFO_ENTRY: decide(tracee, info)
+    case CLinux_SYSCALL_INFO_EXIT: leave(tracee)
+    default: resume(tracee)
+    }
+  }
+
+  /// Does at a call's entry what the filter does where there is one.
+  private func decide(_ tracee: Tracee, _ info: CLinux_syscall_info) {
+    let isOwn = info.arch == rules.rules.architecture
+    let words = info.arguments
+    let call = SeccompData(
+      number: UInt32(truncatingIfNeeded: info.number), architecture: info.arch,
+      instructionPointer: info.instruction_pointer,
+      arguments: [words.0, words.1, words.2, words.3, words.4, words.5])
+    let action = rules.rules.action(for: call)
+    if action == .allow, isOwn, isOnKnownDescriptor(call, tracee) { return enter(tracee) }
+    // What the filter stops comes once more.
+    if tracee.process.isFiltered { return resume(tracee) }
+    switch action {
+    case .allow: resume(tracee)
+    case .trace: enter(tracee)
+    case .errno(let error) where isOwn:
+      do throws(Errno) {
+        tracee.registers = try Registers(of: tracee.tid)
+      } catch {
+        return
+      }
+      tracee.position = .entry
+      tracee.endScratch()
+      answer(tracee, .failure(Errno(rawValue: Int32(error))))
+    case .errno(let error): answerForeign(tracee, Errno(rawValue: Int32(error)))
+    case .notify, .trap, .killProcess: fail("the rules of calls are not for a tracer")
+    }
+  }
+
+  /// Whether a call has a row for the kind of descriptor that it is made on.
+  private func isOnKnownDescriptor(_ call: SeccompData, _ tracee: Tracee) -> Bool {
+    guard tracee.process.hasKnownDescriptors,
+      let name = UInt16(exactly: call.number).flatMap({ Syscall(rawValue: $0) })
+    else { return false }
+    let arguments = CallArguments(call.arguments[0])
+    return setup.names.boundary.descriptorRow(for: name, arguments) { descriptor in
+      kind(ofDescriptor: descriptor, of: tracee)
+    } != nil
+  }
+
+  /// What the descriptor of a process is; asked only of processes that have opened one of a known kind, or inherited it.
+  ///
+  /// Source: fs/signalfd.c: the file's name is that of no path.
+  func kind(ofDescriptor descriptor: Int32, of tracee: Tracee) -> DescriptorKind? {
+    guard tracee.process.hasKnownDescriptors else { return nil }
+    return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { buffer in
+      guard let start = buffer.baseAddress else { return nil }
+      let count = readlink("/proc/\(tracee.tid)/fd/\(descriptor)", start, buffer.count)
+      guard count > 0 else { return nil }
+      let isSignals = buffer[..<count].elementsEqual(Self.signalDescriptor)
+      return isSignals ? .signals : nil
+    }
+  }
+
+  private static let signalDescriptor = "anon_inode:[signalfd]".utf8.map { CChar($0) }
+
+  /// Makes all threads of a process stop, so that from now on their calls do. One that is alone is stopped now.
+  func stopEveryCall(of process: TracedProcess) {
+    guard process.isFiltered, process.threads.count > 1 else { return }
+    for thread in process.threads {
+      if CLinux_ptrace_interrupt(thread) == 0 { tracees[thread]?.wasInterrupted = true }
+    }
+  }
+
+  /// A call of another convention has other registers and numbers.
+  private func answerForeign(_ tracee: Tracee, _ error: Errno) {
+    do throws(Errno) {
+      try Registers.replaceForeignCall(of: tracee.tid)
+    } catch {
+      return
+    }
+    tracee.answer = .foreign(error)
+    resume(tracee)
+  }
+
+  /// A filter of the program's own wants a tracer, of which the program has none.
+  ///
+  /// Source: seccomp(2), SECCOMP_RET_TRACE.
+  func withoutTracer(_ tracee: Tracee) {
+    do throws(Errno) {
+      var registers = try Registers(of: tracee.tid)
+      registers.skipCall()
+      registers.setResult(error: .noFunction)
+      try registers.set(to: tracee.tid)
+    } catch {
+      return
+    }
+    resume(tracee)
+  }
+
+  /// A call that the filter hands to us, or that we decided to look at.
   func enter(_ tracee: Tracee) {
     do throws(Errno) {
       tracee.registers = try Registers(of: tracee.tid)
@@ -83,8 +186,15 @@ extension Supervisor {
   /// Ends a call without, or after, the kernel's part.
   private func answer(_ tracee: Tracee, _ result: CallResult) {
     var registers = tracee.registers
-    registers.skipCall()
-    registers.setResult(result)
+    if tracee.position == .entry, !tracee.process.isFiltered {
+      // Filters that are not ours, an engine's or the program's, have not seen the call yet, and what they would do
+      // with a skipped one is anybody's guess: so the kernel gets one that does nothing.
+      tracee.answer = .result(result)
+      registers.replaceCall()
+    } else {
+      registers.skipCall()
+      registers.setResult(result)
+    }
     do throws(Errno) {
       try tracee.restoreSignals()
       try registers.set(to: tracee.tid)
@@ -185,13 +295,30 @@ extension Supervisor {
 
   /// The exit stop of a call in flight.
   func leave(_ tracee: Tracee) {
+    if let answer = tracee.answer.take() { return show(answer, to: tracee) }
     guard var transaction = tracee.transaction.take() else {
       resume(tracee)
       return
     }
+    let isBarren = tracee.awaitsNewborn
     tracee.awaitsNewborn = false
     var registers: Registers
     do throws(Errno) { registers = try Registers(of: tracee.tid) } catch { return }
+    if isBarren && registers.resultError == nil || isTrapped(tracee, registers) {
+      // Nothing was done. What looks like a result is the call's number, and nobody of that number is the program's. (A
+      // fork that made somebody had its event before.)
+      registers.setArguments(transaction.arguments)
+      registers.syscallNumber = Int(transaction.call.rawValue)
+      drop(transaction)
+      tracee.endScratch()
+      do throws(Errno) {
+        try tracee.restoreSignals()
+        try registers.set(to: tracee.tid)
+      } catch {
+        return
+      }
+      return resume(tracee)
+    }
     if !registers.isRestarting {
       let kernel = registers.callResult
       if kernel == .failure(.noChildProcess) { reapGone(childrenOf: tracee.caller.process) }
@@ -216,6 +343,39 @@ extension Supervisor {
       return
     }
     resume(tracee)
+  }
+
+  /// The exit of a call that was answered at its entry.
+  private func show(_ answer: Tracee.Answer, to tracee: Tracee) {
+    do throws(Errno) {
+      switch answer {
+      case .result(let result):
+        var registers = tracee.registers
+        registers.skipCall()
+        registers.setResult(result)
+        try registers.set(to: tracee.tid)
+      case .foreign(let error):
+        try Registers.setForeignResult(error, of: tracee.tid)
+      }
+    } catch {
+      return
+    }
+    resume(tracee)
+  }
+
+  /// Whether a filter of the program's own has trapped a call after we looked at it: the kernel then puts the call's
+  /// number where it was, in the result, and leaves a signal behind.
+  ///
+  /// Source: seccomp(2), SECCOMP_RET_TRAP; arch/x86/include/asm/syscall.h, `syscall_rollback`.
+  private func isTrapped(_ tracee: Tracee, _ registers: Registers) -> Bool {
+    guard registers.callResult == .success(registers.syscallNumber) else { return false }
+    var info = siginfo_t()
+    var index: UInt64 = 0
+    while CLinux_ptrace_peeksiginfo(tracee.tid, index, &info) == 1 {
+      if info.si_signo == SIGSYS, info.si_code == CLinux_SYS_SECCOMP { return true }
+      index += 1
+    }
+    return false
   }
 
   private func report(refused number: Int, _ call: Syscall?, _ error: Errno, by tracee: Tracee) {

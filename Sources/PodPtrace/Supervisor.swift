@@ -12,6 +12,7 @@ final class Supervisor {
   let names: PodNames
   let podInit: PodInit
   private let mailbox: Mailbox
+  private(set) var rules: CallRules
 
   var tracees: [Int32: Tracee] = [:]
   /// Newborns whose first stop came before the event that tells whose they are, with the stop's signal.
@@ -35,8 +36,9 @@ final class Supervisor {
   private var isEnding = false
   private var initHasEnded = false
 
-  init(_ setup: PodSetup, podInit: PodInit, mailbox: Mailbox) {
+  init(_ setup: PodSetup, _ rules: CallRules, podInit: PodInit, mailbox: Mailbox) {
     self.setup = setup
+    self.rules = rules
     names = setup.names
     self.podInit = podInit
     self.mailbox = mailbox
@@ -180,22 +182,24 @@ final class Supervisor {
       return
     }
     switch Int(event) {
-    case CLinux_PTRACE_EVENT_SECCOMP: enter(tracee)
+    case CLinux_PTRACE_EVENT_SECCOMP where tracee.process.isFiltered: enter(tracee)
+    case CLinux_PTRACE_EVENT_SECCOMP: withoutTracer(tracee)
     case CLinux_PTRACE_EVENT_FORK, CLinux_PTRACE_EVENT_VFORK,
       CLinux_PTRACE_EVENT_CLONE:
       forked(tracee)
     case CLinux_PTRACE_EVENT_EXEC: executed(tracee)
     case CLinux_PTRACE_EVENT_STOP: paused(tracee, signal)
-    case 0 where signal == SIGTRAP | 0x80: leave(tracee)
+    case 0 where signal == SIGTRAP | 0x80: passBoundary(tracee)
     case 0: deliver(signal, to: tracee)
     default: resume(tracee)
     }
   }
 
-  /// Lets a thread run on: to its call's exit when a call is in flight, else to the next event.
+  /// Lets a thread run on: to its call's exit when a call is in flight, or to its next call when every call stops, else
+  /// to the next event.
   func resume(_ tracee: Tracee, signal: Int32 = 0) {
     let result =
-      tracee.transaction == nil
+      tracee.transaction == nil && !tracee.stopsAtEveryCall
       ? CLinux_ptrace_cont(tracee.tid, signal) : CLinux_ptrace_syscall(tracee.tid, signal)
     checkAlive(result, tracee)
   }
@@ -211,6 +215,10 @@ final class Supervisor {
     if let birth = tracee.birth {
       tracee.birth = nil
       settleChildWord(tracee, birth)
+    }
+    if tracee.wasInterrupted {
+      tracee.wasInterrupted = false
+      tracee.hideInterruption()
     }
     // Init can't be stopped: the pod's end, and every program that starts, need it.
     let canStop = tracee.tid != podInit.processID
@@ -257,6 +265,8 @@ final class Supervisor {
   private func begin(_ launch: Launch) {
     let id = nextLaunch
     nextLaunch &+= 1
+    var launch = launch
+    launch.specification.filter = rules.filter ?? []
     do throws(Errno) {
       try podInit.launch(launch.specification, id: id, descriptors: launch.descriptors)
       launches.append((id, launch))
@@ -267,6 +277,19 @@ final class Supervisor {
             .launchFailed, "the pod's init could not be asked to start \(launch.request.name)",
             underlyingError: error)))
     }
+  }
+
+  /// Starts a program without the filter that the kernel didn't take: its calls all stop.
+  private func beginAgain(_ launch: Launch, without error: Errno) -> Bool {
+    guard !launch.specification.filter.isEmpty, rules.mayDoWithout, CallRules.meansNoFilters(error)
+    else { return false }
+    if rules.filter != nil {
+      rules.filter = nil
+      setup.degraded(CallRules.withoutFilter(error))
+    }
+    waitingLaunches.insert(launch, at: 0)
+    beginLaunches()
+    return true
   }
 
   private func hear(_ message: PodInit.Signal, from tracee: Tracee) {
@@ -282,6 +305,7 @@ final class Supervisor {
       if launch == nil, let index = launches.firstIndex(where: { $0.id == failure.id }) {
         launch = launches.remove(at: index).launch
       }
+      if let launch, failure.stage == .filter, beginAgain(launch, without: failure.error) { return }
       launch?.answer(.failure(PodError(failure, of: launch?.request)))
     }
   }
@@ -339,6 +363,7 @@ final class Supervisor {
       let process = TracedProcess(
         tgid: physical.rawValue, name: name, space: AddressSpace())
       process.speaksForInit = true
+      process.isFiltered = launch?.specification.filter.isEmpty == false
       process.launch = launch
       add(physical.rawValue, process)
       setup.events(.started(name, physical, parent: ProcessTable.initial))
@@ -377,6 +402,8 @@ final class Supervisor {
         tgid: child, name: entry.virtual,
         space: sharesMemory ? parent.space : AddressSpace(copying: parent.space))
       process.dumpable = parent.dumpable
+      process.isFiltered = parent.isFiltered
+      process.hasKnownDescriptors = parent.hasKnownDescriptors
       setup.events(
         .started(entry.virtual, PhysicalName(rawValue: child), parent: entry.parent))
     }
@@ -418,6 +445,7 @@ final class Supervisor {
     process.threads.insert(tid)
     // What was on its way when the pod's end began.
     if isEnding { kill(process.tgid, SIGKILL) }
+    process.onKnownDescriptor = { [unowned self, unowned process] in stopEveryCall(of: process) }
     process.onCredentialsChange = { [setup, name = process.name] in
       setup.events(.credentialsChanged(name))
     }
@@ -442,6 +470,7 @@ final class Supervisor {
           physical, by: lost.caller, isThread: false, sharesParent: false,
           group: PhysicalName(rawValue: getpgid(child)))
         try names.processes.reparent(name, to: ProcessTable.initial)
+        adopt([try names.processes.space.entry(name)])
       } catch {
         kill(child, SIGKILL)
         continue
@@ -470,6 +499,7 @@ final class Supervisor {
     // The leader that this thread replaced may have been in the middle of a call of ours.
     tracee.heldMask = nil
     tracee.missedStop = false
+    tracee.answer = nil
     tracee.caller.thread = VirtualName(rawValue: process.name.rawValue)
     process.space.sharers -= 1
     process.space = AddressSpace()
@@ -500,7 +530,9 @@ final class Supervisor {
           process: process))
     }
     giveUpCall(of: tracee)
+    let orphans = tid == process.tgid ? names.processes.children(of: process.name) : []
     names.processes.exited(PhysicalName(rawValue: tid))
+    adopt(orphans)
     if tid == process.tgid { processEnded(process, status) }
     claimLostForks()
     if tid == podInit.processID {
@@ -509,6 +541,18 @@ final class Supervisor {
       closeMailbox()
     }
     endInitIfAlone()
+  }
+
+  /// Init has them, unless the kernel knows of a subreaper.
+  private func adopt(_ orphans: [Entry<ProcessID>]) {
+    for orphan in orphans {
+      guard let number = ProcessStatus.number("PPid", of: orphan.physical.rawValue),
+        let parent = Int32(exactly: number), parent != podInit.processID,
+        let name = names.processes.virtual(of: PhysicalName(rawValue: parent)),
+        (try? names.processes.task(name)) != nil
+      else { continue }
+      try? names.processes.reparent(orphan.virtual, to: name)
+    }
   }
 
   private func processEnded(_ process: TracedProcess, _ status: Int32) {

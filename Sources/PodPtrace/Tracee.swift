@@ -54,6 +54,13 @@ final class TracedProcess: CallerState {
   var ended: (@Sendable (TerminationStatus) -> Void)?
   /// Whether it still runs init's code: its breakpoints are messages to us.
   var speaksForInit = false
+  /// Whether it has the pod's filter, which stops the calls in which names cross; else every call stops.
+  var isFiltered = true
+  /// Whether it may have descriptors of a kind that rows are for: its calls then all stop, since a filter can't tell
+  /// descriptors from each other.
+  var hasKnownDescriptors = false
+  /// Called when it has opened the first.
+  var onKnownDescriptor: (() -> Void)?
   /// The numbers of refused calls that were reported.
   var reportedRefusals: Set<Int> = []
   /// Where the calling thread's control block is; set before each transaction.
@@ -70,6 +77,12 @@ final class TracedProcess: CallerState {
   var hasMemoryOfItsOwn: Bool { threads.count == 1 && space.sharers == 1 }
 
   func credentialsChanged() { onCredentialsChange?() }
+
+  func opened(_ kind: DescriptorKind) {
+    guard !hasKnownDescriptors else { return }
+    hasKnownDescriptors = true
+    onKnownDescriptor?()
+  }
 }
 
 /// One thread of the pod, and the transaction that it is in.
@@ -82,12 +95,22 @@ final class Tracee {
     case exit
   }
 
+  /// The outcome of a call that was answered at its entry.
+  enum Answer {
+    /// A call of the program's own convention.
+    case result(CallResult)
+    /// A call of another convention, whose registers aren't ours to read.
+    case foreign(Errno)
+  }
+
   let tid: Int32
   var process: TracedProcess
   var caller: Caller
   /// The call whose kernel's part runs, or is about to.
   var transaction: Transaction?
   var position = Position.entry
+  /// What the program is to see at the exit of a call that does nothing, made in place of its own.
+  var answer: Answer?
   /// The registers at the entry as the program had them.
   var registers = Registers()
   /// The scratch memory of the transaction, and how much of it is in use.
@@ -99,10 +122,17 @@ final class Tracee {
 
   /// The thread's own signal mask while it makes calls for us.
   var heldMask: UInt64?
+  /// Whether it was made to stop so that its next call stops too.
+  var wasInterrupted = false
   /// Whether a group stop came while it did.
   var missedStop = false
   /// How it ended, or that another thread's exec took its number, if that was seen while it made calls for us.
   var lost: Int32?
+
+  /// Whether the entry and the exit of every call are stops. Init's own code needs none: it is ours.
+  var stopsAtEveryCall: Bool {
+    (!process.isFiltered || process.hasKnownDescriptors) && !process.speaksForInit
+  }
 
   /// Gives the transaction's scratch memory back.
   func endScratch() {

@@ -77,7 +77,11 @@ struct BoundaryTableTests {
       (.ioctl, [0, 0x4B3A], .inappropriateIOCTLForDevice), (.ioctl, [0, 0xC008_4B06], nil),
       (.ioctl, [0, 0xB702], .inappropriateIOCTLForDevice),
       (.ioctl, [0, 0x8004_B708], .inappropriateIOCTLForDevice), (.ioctl, [0, 0x0701], nil),
-      (.ioctl, [0, 0xC040_FF0B], .inappropriateIOCTLForDevice), (.ioctl, [0, 0xFF0A], nil),
+      (.ioctl, [0, 0xC040_FF0B], nil), (.ioctl, [0, 0xFF0A], nil),
+      (.ioctl, [0, 0xAA00], .notPermitted), (.ioctl, [0, 0xAA01], nil), (.acct, [], .notPermitted),
+      (.perf_event_open, [], .permissionDenied), (.bpf, [], .notPermitted),
+      (.userfaultfd, [], .notPermitted), (.fanotify_init, [], .notPermitted),
+      (.syslog, [3], .notPermitted), (.clone3, [0, 88], .noFunction),
       (.seccomp, [0, 0], .invalidArgument), (.seccomp, [1, 0], nil), (.seccomp, [1, 1], nil),
       (.seccomp, [1, 8], .resourceBusy), (.seccomp, [1, 0x39], .resourceBusy),
       (.seccomp, [2, 8], nil), (.prctl, [22, 1], .invalidArgument), (.prctl, [22, 2], nil),
@@ -107,6 +111,26 @@ struct BoundaryTableTests {
       let row = table.row(for: call, arguments)
       #expect(row?.isInterposed != true, "\(call.name)")
     }
+  }
+
+  @Test("rows for kinds of descriptors are for no other descriptor, and printed")
+  func descriptorRows() throws {
+    for call in [Syscall.read, .readv, .preadv2] {
+      #expect(NamelessCalls.all.contains(call))
+      let row = table.descriptorRow(for: call, CallArguments(7)) { $0 == 7 ? .signals : nil }
+      #expect(row?.descriptor == .signals && row?.verb.word == "translated")
+      #expect(table.descriptorRow(for: call, CallArguments(7)) { _ in nil } == nil)
+      #expect(table.row(for: call, CallArguments(7)) == nil)
+      let printed = table.descriptions.filter { $0.call == call.name }
+      #expect(printed.map(\.verb) == ["translated", "nameless"])
+      #expect(printed.map(\.variant) == ["of a signal descriptor", ""])
+    }
+    // Nobody is asked about the descriptors of other calls.
+    let other = table.descriptorRow(for: .write, CallArguments(7)) { _ in
+      Issue.record("asked")
+      return .signals
+    }
+    #expect(other == nil)
   }
 
   @Test("names of processes that go in are never native")

@@ -12,6 +12,9 @@ private final class Host: TransactionHost, CallerState {
   var changes = 0
   var hasMemoryOfItsOwn = true
   var handles: [Int32: Int32] = [:]
+  var users: [Int32: UInt32] = [:]
+  var answers: [Syscall: Int] = [:]
+  var performed: [(call: Syscall, arguments: CallArguments)] = []
   var threadPointer: RemoteAddress? { nil }
   var callerState: any CallerState { self }
 
@@ -22,10 +25,17 @@ private final class Host: TransactionHost, CallerState {
     return ProcessHandle.Target(PhysicalName(rawValue: number), isThread: false)
   }
 
+  func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
+    users[task.rawValue] ?? 0
+  }
+
   func willRun(_ step: Step, on name: Int32) -> Bool { true }
   func perform(
     _ call: Syscall, _ arguments: CallArguments, for caller: Caller
-  ) throws(Errno) -> Int { 0 }
+  ) throws(Errno) -> Int {
+    performed.append((call, arguments))
+    return answers[call] ?? 0
+  }
 
   private func offset(_ address: RemoteAddress, _ count: Int) throws(Errno) -> Int {
     guard address.rawValue >= Self.base, address.rawValue - Self.base <= UInt64(4096 - count)
@@ -89,8 +99,12 @@ private final class Trial {
     if case .perform = transaction.enter() { true } else { false }
   }
 
+  func answer() -> CallResult? {
+    if case .answer(let result) = transaction.enter() { result } else { nil }
+  }
+
   func refusal() -> Errno? {
-    guard case .answer(.failure(let errno)) = transaction.enter() else { return nil }
+    guard case .failure(let errno)? = answer() else { return nil }
     return errno
   }
 
@@ -247,8 +261,14 @@ struct RowTests {
     let copy = thread.physicalArguments[2]
     #expect([host[copy, 0], host[copy, 1]] == [0, 2000])
     host.hasMemoryOfItsOwn = false
-    let shared = begin(.fcntl, 5, 15, host.structure([0, 2000], size: 8))
-    #expect(shared.refusal() == .invalidArgument)
+    // Where another thread could have changed it, the kernel is asked; an owner outside is taken away.
+    for (owner, taken): (Int, Bool) in [(2000, false), (3000, false), (-2000, false), (4711, true)] {
+      (host.performed, host.answers) = ([], [.fcntl: owner])
+      let shared = begin(.fcntl, 5, 15, host.structure([0, 2000], size: 8))
+      #expect(shared.isPerformed())
+      #expect(shared.leave(.success(0)) == (taken ? .failure(.noSuchProcess) : .success(0)))
+      #expect(host.performed.map(\.arguments.b) == (taken ? [9, 8] : [9]))
+    }
     let negative = begin(.fcntl, 5, 15, host.structure([1, -5], size: 8))
     #expect(negative.refusal() == .noSuchProcess)
     let strange = begin(.fcntl, 5, 15, host.structure([7, 3], size: 8))
@@ -327,7 +347,157 @@ struct RowTests {
     }
   }
 
-  @Test("priorities name threads and groups; users not yet")
+  @Test("a user's processes are those in the pod, init excepted, each by its own number")
+  func users() {
+    host.users = [1000: 5, 2000: 5, 3000: 6]
+    host.answers = [.getpriority: 21, .ioprio_get: 4]
+    func asked(_ call: Syscall, _ which: UInt64, _ user: UInt64) -> [UInt64]? {
+      host.performed = []
+      guard case .success? = begin(call, which, user, 7).answer() else { return nil }
+      #expect(host.performed.allSatisfy { $0.call == call && $0.arguments.c == 7 })
+      #expect(host.performed.allSatisfy { $0.arguments.a == which - 2 })
+      return host.performed.map(\.arguments.b)
+    }
+    #expect(asked(.getpriority, 2, 0) == [2000])
+    #expect(asked(.setpriority, 2, 5) == [2000])
+    #expect(asked(.setpriority, 2, 6) == [3000])
+    #expect(asked(.setpriority, 2, 7) == nil)
+    #expect(begin(.getpriority, 2, 4711).refusal() == .noSuchProcess)
+    host.users = [2000: 5, 3000: 5]
+    #expect(asked(.setpriority, 2, 0).map { Set($0) } == [2000, 3000])
+    // ioprio's constants are one higher.
+    host.performed = []
+    #expect(begin(.ioprio_get, 3, 0).answer() == .success(4))
+    #expect(Set(host.performed.map(\.arguments.b)) == [2000, 3000])
+    #expect(host.performed.allSatisfy { $0.arguments.a == 1 })
+    host.performed = []
+    // ioprio_set's 0 is user 0.
+    #expect(begin(.ioprio_set, 3, 0, 7).refusal() == .noSuchProcess)
+    #expect(begin(.ioprio_set, 3, 5, 7).answer() == .success(0))
+    #expect(Set(host.performed.map(\.arguments.b)) == [2000, 3000])
+  }
+
+  @Test("whom a descriptor names: in the pod's names, nobody else, and no more than the program has room for")
+  func handleInfo() {
+    func request(_ size: UInt64) -> UInt64 { 3 << 30 | size << 16 | 0xFF0B }
+    host.handles = [7: 3000, 8: 4711]
+    let info = host.structure([1], size: 160)
+    for index in 2..<40 { host[info, index] = 77 }
+    let transaction = begin(.ioctl, 7, request(64), info)
+    #expect(transaction.isPerformed())
+    let copy = transaction.physicalArguments[2]
+    #expect(copy != info && host[copy, 0] == 1)
+    (host[copy, 4], host[copy, 5], host[copy, 6]) = (3000, 3000, 2000)
+    #expect(host[info, 4] == 77)
+    #expect(transaction.leave(.success(0)) == .success(0))
+    #expect((4...6).map { host[info, $0] } == [3, 3, 2])
+    #expect(host[info, 16] == 77)
+    // A parent outside is 0; a process outside isn't shown, if the descriptor changed on the way.
+    for (words, shown): ([Int32], Int32?) in [([3000, 3000, 4711], 0), ([4711, 4711, 1], nil)] {
+      host[info, 6] = 77
+      let transaction = begin(.ioctl, 7, request(64), info)
+      #expect(transaction.isPerformed())
+      for (index, word) in words.enumerated() {
+        host[transaction.physicalArguments[2], 4 + index] = word
+      }
+      #expect(transaction.leave(.success(0)) == (shown == nil ? .failure(.noSuchProcess) : .success(0)))
+      #expect(host[info, 6] == shown ?? 77)
+    }
+    // More than is known of: the rest is zero.
+    let large = begin(.ioctl, 7, request(160), info)
+    #expect(large.isPerformed())
+    #expect(large.physicalArguments[1] == request(128))
+    #expect(large.leave(.failure(.invalidArgument)) == .failure(.invalidArgument))
+    #expect(host[info, 39] == 77)
+    let again = begin(.ioctl, 7, request(160), info)
+    #expect(again.isPerformed())
+    #expect(again.leave(.success(0)) == .failure(.noSuchProcess))
+    host[info, 0] = 0
+    let empty = begin(.ioctl, 7, request(160), info)
+    #expect(empty.isPerformed())
+    #expect(empty.leave(.success(0)) == .success(0))
+    #expect(host[info, 39] == 0)
+    host[info, 0] = 1
+    // Too small, of no process, of one outside.
+    let small = begin(.ioctl, 7, request(63), info)
+    #expect(small.isPerformed())
+    #expect(small.physicalArguments == small.arguments)
+    #expect(begin(.ioctl, 5, request(64), info).isPerformed())
+    #expect(begin(.ioctl, 8, request(64), info).refusal() == .noSuchProcess)
+    #expect(begin(.ioctl, 7, request(64), 0x10).refusal() == .badAddress)
+    #expect(begin(.ioctl, 7, 0xFF05, 0).isPerformed())
+    #expect(begin(.ioctl, 8, 0xFF05, 0).refusal() == .noSuchProcess)
+    #expect(begin(.ioctl, 5, 0xFF05, 0).isPerformed())
+  }
+
+  @Test("what others have is reached through descriptors of the pod's processes only")
+  func reachThroughHandles() {
+    host.handles = [7: 3000, 8: 4711, 9: 1000]
+    for call: Syscall in [.pidfd_getfd, .process_madvise, .process_mrelease] {
+      #expect(begin(call, 7, 3, 0).isPerformed())
+      #expect(begin(call, 8, 3, 0).refusal() == .notPermitted)
+      // Not from the pod's init.
+      #expect(begin(call, 9, 3, 0).refusal() == .notPermitted)
+      #expect(begin(call, 5, 3, 0).refusal() == .badFileDescriptor)
+      #expect(begin(call, word(-20_000), 3, 0).isPerformed())
+    }
+    // The descriptor became another's on the way: what came from there goes.
+    let transaction = begin(.pidfd_getfd, 7, 3, 0)
+    #expect(transaction.isPerformed())
+    host.handles[7] = 4711
+    host.performed = []
+    #expect(transaction.leave(.success(12)) == .failure(.notPermitted))
+    #expect(host.performed.map(\.call) == [.close] && host.performed[0].arguments.a == 12)
+  }
+
+  @Test("a process that has ended can be opened until it was waited for")
+  func openZombie() throws {
+    names.processes.exited(PhysicalName<ProcessID>(rawValue: 3000))
+    host.handles = [9: 3000]
+    let transaction = begin(.pidfd_open, 3, 0)
+    #expect(transaction.isPerformed())
+    #expect(transaction.physicalArguments.int(0) == 3000)
+    #expect(transaction.leave(.success(9)) == .success(9))
+    let late = begin(.pidfd_open, 3, 0)
+    #expect(late.isPerformed())
+    names.processes.reaped(VirtualName(rawValue: 3))
+    #expect(late.leave(.success(9)) == .failure(.noSuchProcess))
+    #expect(host.performed.map(\.call) == [.close])
+    #expect(begin(.pidfd_open, 3, 0).refusal() == .noSuchProcess)
+    // A thread by the number in its control block, a process not.
+    #expect(begin(.pidfd_open, 2000, 0x80).isPerformed())
+    #expect(begin(.pidfd_open, 2000, 0).refusal() == .noSuchProcess)
+  }
+
+  @Test(
+    "a sender arrives as it was sent",
+    arguments: [
+      (-1, 3, 3000), (0, 3, 3000), (-6, 2, 2000), (-3, 1, 1000), (-1, 0, 0), (-1, -7, -7),
+      (-1, 9, 9 | 1 << 30), (-1, 3000, 3000 | 1 << 30), (-1, 1 << 22, 1 << 22), (-2, 3, 3),
+      (-60, 3, 3), (1, 3, 3), (-4, 3000, 3000),
+    ] as [(Int32, Int32, Int32)])
+  func payload(code: Int32, sender: Int32, physical: Int32) {
+    let info = host.structure([10, 0, code, 0, sender], size: 128)
+    let transaction = begin(.rt_sigqueueinfo, 3, 10, info)
+    #expect(transaction.isPerformed())
+    let copy = transaction.physicalArguments[2]
+    #expect(host[copy, 4] == physical)
+    let receive = begin(.rt_sigtimedwait, 0, copy, 0, 8)
+    #expect(receive.isPerformed())
+    #expect(receive.leave(.success(10)) == .success(10))
+    #expect(host[copy, 4] == sender)
+  }
+
+  @Test("the count of processes is the pod's")
+  func systemInformation() {
+    let info = host.structure([Int32](repeating: -1, count: 28), size: 112)
+    let transaction = begin(.sysinfo, info)
+    #expect(transaction.isPerformed())
+    #expect(transaction.leave(.success(0)) == .success(0))
+    #expect(UInt32(bitPattern: host[info, 20]) == 0xFFFF_0003)
+  }
+
+  @Test("priorities name threads and groups")
   func priorities() {
     let process = begin(.setpriority, 0, 3, 5)
     #expect(process.isPerformed())
@@ -338,8 +508,6 @@ struct RowTests {
     let own = begin(.getpriority, 1, 0)
     #expect(own.isPerformed())
     #expect(own.physicalArguments[1] == 0)
-    let user = begin(.setpriority, 2, 0, 5)
-    #expect(user.refusal() == .notPermitted)
     let foreign = begin(.setpriority, 0, 3000, 5)
     #expect(foreign.refusal() == .noSuchProcess)
     let tracer = begin(.prctl, 0x5961_6D61, UInt64.max)

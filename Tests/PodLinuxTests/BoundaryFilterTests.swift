@@ -78,6 +78,9 @@ struct BoundaryFilterTests {
         reached.formUnion(outcome.path)
         #expect(
           outcome.value == expected(call, arguments).returnValue, "\(call.name) \(arguments)")
+        #expect(
+          rules.action(for: self.call(UInt32(call.rawValue), arguments))
+            == expected(call, arguments), "\(call.name) \(arguments)")
       }
     }
     for number: UInt32 in [UInt32(Syscall.highestNumber) + 1, 1 << 20, 1 << 30, .max] {

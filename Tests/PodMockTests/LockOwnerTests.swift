@@ -28,6 +28,27 @@ internal import Testing
     }
   }
 
+  @Test("a lock's owner is never a process outside")
+  func ownerOutside() {
+    let tryLock = 8
+    let kernel = MockKernel()
+    let outside = kernel.spawnOutside()
+    let process = kernel.boot()
+    let word = process.allocate(4)
+    try? process.write(word: UInt32(bitPattern: outside.physical.rawValue), to: word)
+    #expect(process.call(.futex, Int(word.rawValue), tryLock) == .failure(.noSuchProcess))
+    // One that has ended was the pod's.
+    process.call(.fork)
+    try? process.write(word: 3, to: word)
+    #expect(
+      process.call(.futex, Int(word.rawValue), tryLock) == .failure(.resourceTemporarilyUnavailable)
+    )
+    process.call(.kill, 3, 9)
+    #expect(process.call(.futex, Int(word.rawValue), tryLock) == .failure(.noSuchProcess))
+    #expect(process.wait().map(\.child) == .success(3))
+    #expect(process.call(.futex, Int(word.rawValue), tryLock) == .failure(.noSuchProcess))
+  }
+
   @Test("a lock that is freed and taken under another virtual number on the way is asked for again")
   func ownerChanges() {
     let lock = 6

@@ -113,6 +113,38 @@ internal import Testing
     #expect(process.call(.rt_sigtimedwait, 0) == .failure(.badAddress))
   }
 
+  @Test("what a signal descriptor delivers names the sender, also to a child that inherited it")
+  func signalDescriptors() throws {
+    let process = MockKernel().boot()
+    let mask = process.allocate(8)
+    let records = process.allocate(3 * 128)
+    try process.write(word: 1 << 9 | 1 << 16, to: mask)
+    process.block(10)
+    process.block(17)
+    let descriptor = try process.call(.signalfd4, -1, Int(mask.rawValue), 8, 0).get()
+    process.call(.fork)
+    process.pod?.process(3)?.call(.kill, 2, 10)
+    process.pod?.process(3)?.call(.exit_group, 7)
+    #expect(process.call(.read, descriptor, Int(records.rawValue), 3 * 128) == .success(256))
+    func field(_ record: Int, _ offset: Int) -> UInt32? {
+      try? process.word(at: records.advanced(by: record * 128 + offset))
+    }
+    #expect((field(0, 0), field(0, 12)) == (10, 3))
+    // The child's status; the name is the zombie's.
+    #expect((field(1, 0), field(1, 8), field(1, 40)) == (17, 1, 7))
+    #expect(field(1, 12) == 3)
+    #expect(process.call(.read, 9, Int(records.rawValue), 128) == .failure(.badFileDescriptor))
+    #expect(
+      process.call(.read, descriptor, Int(records.rawValue), 100) == .failure(.invalidArgument))
+
+    process.call(.fork)
+    let child = try #require(process.pod?.process(4))
+    child.block(10)
+    process.call(.kill, 4, 10)
+    #expect(child.call(.read, descriptor, Int(records.rawValue), 128) == .success(128))
+    #expect((try? child.word(at: records.advanced(by: 12))) == 2)
+  }
+
   @Test("what is in one pod is unknown in another and outside")
   func isolation() {
     let kernel = MockKernel()

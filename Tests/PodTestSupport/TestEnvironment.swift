@@ -13,6 +13,8 @@ public enum TestEnvironment: String, CaseIterable, Sendable, CustomTestStringCon
   case nativeUnprivileged = "native, unprivileged"
   /// In a pod of the ptrace backend within the test's own process.
   case ptrace
+  /// In such a pod without a filter: every call stops.
+  case ptraceEveryCall = "ptrace, every call"
   /// In a pod that podrun makes as nobody.
   case ptraceUnprivileged = "ptrace, unprivileged"
 
@@ -20,7 +22,10 @@ public enum TestEnvironment: String, CaseIterable, Sendable, CustomTestStringCon
   public var testDescription: String { rawValue }
 
   /// Whether the program is in a pod.
-  public var isPod: Bool { self == .ptrace || self == .ptraceUnprivileged }
+  public var isPod: Bool { self != .native && self != .nativeUnprivileged }
+
+  /// Those in which the program is in a pod.
+  public static let pods = allCases.filter(\.isPod)
 
   /// Runs a program and returns how it ended and what it wrote to both outputs.
   ///
@@ -36,8 +41,9 @@ public enum TestEnvironment: String, CaseIterable, Sendable, CustomTestStringCon
       case .native: return try await native([program] + arguments)
       case .nativeUnprivileged:
         return try await native(try Self.asNobody([program] + arguments))
-      case .ptrace:
-        return try await withPod(backend: .ptrace) { pod in
+      case .ptrace, .ptraceEveryCall:
+        let stops = self == .ptrace ? PtraceBackend.Stops.filtered : .everyCall
+        return try await withPod(backend: .ptrace(stops: stops)) { pod in
           let result = try await pod.run(
             program.contains("/") ? .path(FilePath(program)) : .name(program),
             arguments: Pod.Arguments(arguments),
@@ -53,7 +59,7 @@ public enum TestEnvironment: String, CaseIterable, Sendable, CustomTestStringCon
   }
 
   /// The system's own programs, which every user may execute.
-  private static let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+  static let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
   /// A command that runs another one as nobody, where the tests run as root.
   public static func asNobody(_ command: [String]) throws -> [String] {

@@ -125,10 +125,87 @@ public enum TestPrograms {
   }
 
   /// Ends the test, saying why, where a program isn't installed.
+  ///
+  /// - Parameter program: A name, or a path with wildcards.
   public static func require(_ program: String) throws {
-    let path = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
-    let isThere = path.split(separator: ":").contains { access("\($0)/\(program)", X_OK) == 0 }
-    if !isThere { try Test.cancel("\(program) is not installed") }
+    let patterns =
+      program.contains("/")
+      ? [program] : TestEnvironment.path.split(separator: ":").map { "\($0)/\(program)" }
+    if !patterns.contains(where: isExecutable) {
+      try Test.cancel("\(program) is not installed")
+    }
+  }
+
+  private static func isExecutable(_ pattern: String) -> Bool {
+    var found = glob_t()
+    defer { globfree(&found) }
+    guard glob(pattern, 0, nil, &found) == 0, let path = found.gl_pathv?[0] else { return false }
+    return access(path, X_OK) == 0
+  }
+
+  /// The path of a file of `Tests/Scripts`, in a copy that every user may read.
+  public static func script(_ name: String) async throws -> String {
+    let source = FilePath(#filePath).removingLastComponent().removingLastComponent()
+      .appending("Scripts")
+    return try await made.once("scripts") { target in
+      try await command("cp", ["-r", source.string, target])
+      try await command("chmod", ["-R", "a+rX", target])
+    } + "/" + name
+  }
+
+  /// The path of a program of `Tests/Scripts` that is written in Go.
+  public static func go(_ name: String) async throws -> String {
+    let source = try await script(name + ".go")
+    let cache = try scratch() + "/go-cache"
+    return try await made.once(name + "-go") { target in
+      try await command(
+        "go", ["build", "-o", target, source],
+        ["GO111MODULE": "off", "GOCACHE": .init(cache), "CGO_ENABLED": "0", "GOFLAGS": ""])
+    }
+  }
+
+  /// The directory with the classes of a program of `Tests/Scripts` that is written in Java.
+  public static func java(_ name: String) async throws -> String {
+    let source = try await script(name + ".java")
+    return try await made.once(name + "-java") { target in
+      try await command("javac", ["-d", target, source])
+      try await command("chmod", ["-R", "a+rX", target])
+    }
+  }
+
+  private static let made = Made()
+
+  private static func command(
+    _ name: String, _ arguments: [String],
+    _ environment: [Subprocess.Environment.Key: String] = [:]
+  ) async throws {
+    let result = try await Subprocess.run(
+      .name(name), arguments: Arguments(arguments),
+      environment: .inherit.updating(
+        Dictionary(uniqueKeysWithValues: environment.map { ($0, Optional($1)) })),
+      output: .string(limit: 1 << 16), error: .combinedWithOutput)
+    guard result.terminationStatus.isSuccess else {
+      throw BuildFailure(description: "\(name): \(result.standardOutput)")
+    }
+  }
+}
+
+/// What is made once a test run in the scratch directory, however many tests ask for it at the same time.
+private actor Made {
+  private var makings: [String: Task<String, any Error>] = [:]
+
+  func once(
+    _ name: String, _ make: @escaping @Sendable (String) async throws -> Void
+  ) async throws -> String {
+    let making =
+      makings[name]
+      ?? Task {
+        let target = try TestPrograms.scratch() + "/" + name
+        try await make(target)
+        return target
+      }
+    makings[name] = making
+    return try await making.value
   }
 }
 

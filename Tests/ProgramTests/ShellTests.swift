@@ -34,7 +34,7 @@ struct ShellTests {
       """
       true | false | (exit 3); echo ${PIPESTATUS[@]}
       (exit 5) & wait $!; echo $?
-      sleep 2 & a=$!; (sleep 0.02; exit 2) & b=$!; wait -n; echo $?; wait $a; echo $?
+      sleep 3 & a=$!; (sleep 0.5; exit 2) & b=$!; wait -n; echo $?; wait $a; echo $?
       seq 2000 | sort -n | tail -1
       echo $(echo $(echo nested))
       cat <(echo substituted)
@@ -76,7 +76,7 @@ struct ShellTests {
 
   @Test(
     "kill 0 and kill -1 reach the pod only",
-    arguments: [TestEnvironment.ptrace, .ptraceUnprivileged])
+    arguments: TestEnvironment.pods)
   func broadcast(environment: TestEnvironment) async throws {
     let everyone = try await bash(
       """
@@ -89,7 +89,7 @@ struct ShellTests {
     #expect(group.status == .signaled(15))
   }
 
-  @Test("orphans belong to process 1", arguments: [TestEnvironment.ptrace, .ptraceUnprivileged])
+  @Test("orphans belong to process 1", arguments: TestEnvironment.pods)
   func orphans(environment: TestEnvironment) async throws {
     // It asks when its parent, the subshell, has gone.
     let outcome = try await bash(

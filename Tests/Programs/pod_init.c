@@ -11,7 +11,17 @@ int main(void) {
   CHECK(prlimit(1, RLIMIT_NOFILE, &limit, NULL) == -1 && errno == EPERM);
   CHECK(setpriority(PRIO_PROCESS, 1, 19) == -1 && errno == EPERM);
   CHECK(setpriority(PRIO_PGRP, 1, 19) == -1 && errno == EPERM);
-  CHECK(syscall(SYS_pidfd_open, 1, 0) == -1 && errno == EPERM);
+  CHECK_EQUAL(getpriority(PRIO_PROCESS, 1), getpriority(PRIO_PGRP, 1));
+  CHECK(syscall(SYS_sched_getscheduler, 1) >= 0);
+  CHECK(syscall(SYS_sched_setaffinity, 1, sizeof limit, &limit) == -1 && errno == EPERM);
+  // A program may watch its parent by a descriptor, and do nothing to it.
+  int handle = (int)syscall(434 /* pidfd_open */, 1, 0);
+  CHECK(handle >= 0);
+  CHECK(syscall(424 /* pidfd_send_signal */, handle, SIGKILL, NULL, 0) == 0);
+  CHECK(syscall(438 /* pidfd_getfd */, handle, 0, 0) == -1 && errno == EPERM);
+  CHECK(syscall(440 /* process_madvise */, handle, NULL, 0, 0, 0) == -1 && errno == EPERM);
+  CHECK(syscall(448 /* process_mrelease */, handle, 0) == -1 && errno == EPERM);
+  CHECK(close(handle) == 0);
   CHECK(syscall(SYS_process_vm_readv, 1, NULL, 0, NULL, 0, 0) == -1 && errno == EPERM);
   CHECK(setpgid(0, 1) == -1 && errno == EPERM);
   CHECK(getpgid(1) == 1);

@@ -1,14 +1,17 @@
 import ArgumentParser
+import Foundation
 import PodCore
 import PodPtrace
 import Subprocess
 import SystemPackage
+import TextTable
 
-/// Process calls natively and in a pod, in one run: medians, unpinned and on one CPU, and their ratios.
+/// Process calls and a build, natively, in a pod and under proot, in one run: medians, unpinned and with the program on
+/// one CPU, and their ratios.
 @main
 struct ProcessCosts: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Compares what process calls cost natively and in pods.")
+    abstract: "Compares what process calls cost natively, in pods and under proot.")
 
   @Option(help: "How often the whole series is run; the median of the runs is printed.")
   var runs = 3
@@ -16,7 +19,38 @@ struct ProcessCosts: AsyncParsableCommand {
   @Option(help: "The CPU for the pinned series.")
   var cpu = 0
 
+  @Option(help: "How many source files the build has that make -j2 runs.")
+  var files = 24
+
   func run() async throws {
+    let program = try await compiledProgram()
+    let hasProot = try await Self.output(of: ["sh", "-c", "command -v proot || true"]) != ""
+    if !hasProot { print("proot is not installed: its column is empty") }
+    for pinned in [false, true] {
+      let prefix = pinned ? ["taskset", "-c", String(cpu)] : ["env"]
+      var costs: [String: Costs] = [:]
+      var order: [String] = []
+      for _ in 0..<runs {
+        for way in Way.allCases where way != .proot || hasProot {
+          for (name, cost) in Self.parse(try await way.run(prefix + [program])) {
+            if costs[name] == nil { order.append(name) }
+            costs[name, default: Costs(name: name)].samples[way, default: []].append(cost)
+          }
+          let name = "make -j2 (\(files) files)"
+          let cost = try await build(way, prefix)
+          if costs[name] == nil { order.append(name) }
+          costs[name, default: Costs(name: name)].samples[way, default: []].append(cost)
+        }
+      }
+      print(pinned ? "\nprogram on CPU \(cpu)" : "unpinned")
+      Self.table.print(order.compactMap { costs[$0] }, style: Style.psql)
+    }
+    print("\nmemory of this program: \(try await memoryPerPod()) KiB more for each pod,")
+    print("  \(try await memoryPerProcess()) bytes more for each process in a pod")
+  }
+
+  /// The compiled program that measures calls.
+  private func compiledProgram() async throws -> String {
     let source = FilePath(#filePath).removingLastComponent().removingLastComponent()
       .removingLastComponent().appending("Programs").appending("process_costs.c")
     let program = "/tmp/pod-process-costs"
@@ -26,29 +60,28 @@ struct ProcessCosts: AsyncParsableCommand {
     guard compiled.terminationStatus.isSuccess else {
       throw ValidationError("gcc: \(compiled.standardOutput)")
     }
-    for pinned in [false, true] {
-      let command = (pinned ? ["taskset", "-c", String(cpu)] : ["env"]) + [program]
-      var native: [String: [Double]] = [:]
-      var pod: [String: [Double]] = [:]
-      var order: [String] = []
-      for _ in 0..<runs {
-        for (name, cost) in try await natively(command) {
-          if !order.contains(name) { order.append(name) }
-          native[name, default: []].append(cost)
-        }
-        for (name, cost) in try await inPod(command) {
-          pod[name, default: []].append(cost)
-        }
-      }
-      print(pinned ? "\nprogram on CPU \(cpu)" : "unpinned")
-      print(Self.row("call", "native ns", "pod ns", "ratio"))
-      for name in order {
-        let (left, right) = (Self.median(native[name]), Self.median(pod[name]))
-        let ratio = (right / left * 100).rounded() / 100
-        print(Self.row(name, "\(Int(left))", "\(Int(right))", "\(ratio)"))
-      }
+    return program
+  }
+
+  /// The wall time of `make -j2` in a new directory, in nanoseconds, the start of the pod or of proot included.
+  private func build(_ way: Way, _ prefix: [String]) async throws -> Double {
+    let directory = try await Self.output(of: ["sh", "-c", "printf %s $(mktemp -d)"])
+    defer { try? FileManager.default.removeItem(atPath: directory) }
+    _ = try await Self.output(of: [
+      "sh", "-c",
+      """
+      cd \(directory)
+      for i in $(seq \(files)); do
+        printf '#include <stdio.h>\\n#include <stdlib.h>\\nint f%d(int x) { return printf("%%d", x); }\\n' $i > f$i.c
+      done
+      printf 'all: $(patsubst %%.c,%%.o,$(wildcard *.c))\\n' > Makefile
+      """,
+    ])
+    let clock = ContinuousClock()
+    let duration = try await clock.measure {
+      _ = try await way.run(prefix + ["make", "-s", "-j2", "-C", directory])
     }
-    print("\nmemory of this program: \(try await memoryPerPod()) KiB more for each pod")
+    return Double(duration.components.seconds) * 1e9 + Double(duration.components.attoseconds) / 1e9
   }
 
   /// How much more memory this program has for each pod with a program in it, in KiB: the mean of many at once, after
@@ -58,6 +91,23 @@ struct ProcessCosts: AsyncParsableCommand {
     _ = try await memory(with: 1)
     let before = try Self.residentMemory()
     return (try await memory(with: count) - before) / count
+  }
+
+  /// How much more memory this program has for each process in a pod, in bytes.
+  private func memoryPerProcess() async throws -> Int {
+    let count = 1000
+    return try await withPod(backend: .ptrace) { pod in
+      let script = "for i in $(seq \(count)); do sleep 1000 & done; echo; wait"
+      let before = try Self.residentMemory()
+      return try await pod.run(
+        .name("sh"), arguments: ["-c", script], input: .none, output: .sequence, error: .discarded
+      ) { running in
+        for try await _ in running.standardOutput.lines { break }
+        let after = try Self.residentMemory()
+        try await running.send(signal: .kill)
+        return (after - before) * 1024 / count
+      }.closureResult
+    }
   }
 
   private func memory(with pods: Int) async throws -> Int {
@@ -84,20 +134,14 @@ struct ProcessCosts: AsyncParsableCommand {
       .flatMap { Int($0.filter(\.isNumber)) } ?? 0
   }
 
-  private func natively(_ command: [String]) async throws -> [(String, Double)] {
+  fileprivate static func output(of command: [String]) async throws -> String {
     let result = try await Subprocess.run(
       .name(command[0]), arguments: Arguments(Array(command.dropFirst())),
-      output: .string(limit: 65536))
-    return Self.parse(result.standardOutput)
-  }
-
-  private func inPod(_ command: [String]) async throws -> [(String, Double)] {
-    try await withPod(backend: .ptrace) { pod in
-      let result = try await pod.run(
-        .name(command[0]), arguments: Pod.Arguments(Array(command.dropFirst())), input: .none,
-        output: .string(limit: 65536), error: .combinedWithOutput)
-      return Self.parse(result.standardOutput)
+      output: .string(limit: 65536), error: .discarded)
+    guard result.terminationStatus.isSuccess else {
+      throw ValidationError("\(command.joined(separator: " ")): \(result.terminationStatus)")
     }
+    return result.standardOutput
   }
 
   private static func parse(_ output: String) -> [(String, Double)] {
@@ -108,15 +152,59 @@ struct ProcessCosts: AsyncParsableCommand {
     }
   }
 
-  private static func median(_ values: [Double]?) -> Double {
-    let sorted = (values ?? []).sorted()
-    return sorted.isEmpty ? .nan : sorted[sorted.count / 2]
+  private static var table: TextTable<Costs> {
+    TextTable { costs in
+      [
+        Column(title: "call", value: costs.name),
+        Column(title: "native ns", value: costs.median(.native), align: .right),
+        Column(title: "pod ns", value: costs.median(.pod), align: .right),
+        Column(title: "proot ns", value: costs.median(.proot), align: .right),
+        Column(title: "pod : native", value: costs.ratio(.pod), align: .right),
+        Column(title: "proot : native", value: costs.ratio(.proot), align: .right),
+      ]
+    }
+  }
+}
+
+/// How a program is run.
+private enum Way: CaseIterable {
+  case native
+  case pod
+  case proot
+
+  /// What the command wrote to its output.
+  func run(_ command: [String]) async throws -> String {
+    switch self {
+    case .native: return try await ProcessCosts.output(of: command)
+    case .proot: return try await ProcessCosts.output(of: ["proot"] + command)
+    case .pod:
+      return try await withPod(backend: .ptrace) { pod in
+        let result = try await pod.run(
+          .name(command[0]), arguments: Pod.Arguments(Array(command.dropFirst())), input: .none,
+          output: .string(limit: 65536), error: .combinedWithOutput)
+        guard result.terminationStatus == .exited(0) else {
+          throw ValidationError("in the pod: \(result.terminationStatus) \(result.standardOutput)")
+        }
+        return result.standardOutput
+      }
+    }
+  }
+}
+
+/// What one call cost in each way, a sample a run.
+private struct Costs {
+  let name: String
+  var samples: [Way: [Double]] = [:]
+
+  func median(_ way: Way) -> String { value(way).map { "\(Int($0))" } ?? "" }
+
+  func ratio(_ way: Way) -> String {
+    guard let native = value(.native), let cost = value(way) else { return "" }
+    return String(format: "%.2f", cost / native)
   }
 
-  private static func row(_ words: String...) -> String {
-    words.enumerated().map { index, word in
-      let padding = String(repeating: " ", count: max(0, (index == 0 ? 16 : 12) - word.count))
-      return index == 0 ? word + padding : padding + word
-    }.joined()
+  private func value(_ way: Way) -> Double? {
+    guard let sorted = samples[way]?.sorted(), !sorted.isEmpty else { return nil }
+    return sorted[sorted.count / 2]
   }
 }

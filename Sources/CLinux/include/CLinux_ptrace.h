@@ -75,6 +75,18 @@ static inline int CLinux_ptrace_getsiginfo(pid_t tid, siginfo_t *info) {
 static inline int CLinux_ptrace_setsiginfo(pid_t tid, const siginfo_t *info) {
   return CLinux_ptrace(0x4203, tid, 0, (unsigned long)info);
 }
+// PTRACE_PEEKSIGINFO: variadic in glibc. One of the signals that wait for this thread alone; returns 1 or, behind the
+// last, 0.
+static inline int CLinux_ptrace_peeksiginfo(pid_t tid, uint64_t index, siginfo_t *info) {
+  struct {
+    uint64_t offset;
+    uint32_t flags;
+    int32_t count;
+  } arguments = {index, 0, 1};
+  return CLinux_ptrace(0x4209, tid, (unsigned long)&arguments, (unsigned long)info);
+}
+// SYS_SECCOMP: an enumerator that older libcs lack.
+enum { CLinux_SYS_SECCOMP = 1 };
 // PTRACE_GETSIGMASK: variadic in glibc; the kernel's mask is one word.
 static inline int CLinux_ptrace_getsigmask(pid_t tid, uint64_t *mask) {
   return CLinux_ptrace(0x420a, tid, sizeof *mask, (unsigned long)mask);
@@ -96,6 +108,11 @@ static inline int CLinux_ptrace_pokedata(pid_t tid, uint64_t address, unsigned l
 // PTRACE_GETREGS: variadic in glibc.
 static inline int CLinux_ptrace_getregs(pid_t tid, struct user_regs_struct *registers) {
   return CLinux_ptrace(12, tid, 0, (unsigned long)registers);
+}
+// PTRACE_POKEUSER: variadic in glibc. Unlike the regsets it has the tracer's layout, also where the thread
+// runs 32-bit code.
+static inline int CLinux_ptrace_pokeuser(pid_t tid, unsigned long offset, unsigned long word) {
+  return CLinux_ptrace(6, tid, offset, word);
 }
 #endif
 // PTRACE_SETREGSET: variadic in glibc; `type` is an ELF note type (NT_PRSTATUS is 1).

@@ -95,6 +95,9 @@ public struct BoundaryRow: Sendable {
   public let call: Syscall
   /// Which of its variants.
   public let variant: Variant
+  /// The kind of descriptor that argument 0 has to be for the row to be meant; nil for any call of the variant. Filters
+  /// can't see it: a backend looks at such calls once there is such a descriptor (``CallerState/opened(_:)``).
+  public private(set) var descriptor: DescriptorKind?
   /// What is done.
   public let verb: Verb
   /// Names that go in.
@@ -119,6 +122,18 @@ public struct BoundaryRow: Sendable {
     BoundaryRow(
       call: call, variant: variant, verb: .translated, inputs: inputs, outputs: outputs,
       performed: performed)
+  }
+
+  /// Translating data suffices, and only what comes from descriptors of a kind.
+  public static func translated(
+    _ call: Syscall, from descriptor: DescriptorKind, out outputs: [Place],
+    performed: Performance = .inCallerBlocking
+  ) -> BoundaryRow {
+    var row = BoundaryRow(
+      call: call, variant: .otherwise, verb: .translated, inputs: [], outputs: outputs,
+      performed: performed)
+    row.descriptor = descriptor
+    return row
   }
 
   /// The meaning changes.

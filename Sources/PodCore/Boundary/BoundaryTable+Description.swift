@@ -40,7 +40,7 @@ public struct BoundaryDescription: Sendable, Hashable, Codable {
 public struct BoundaryCounts: Sendable, Hashable, Codable {
   /// Rows with each of the six verbs.
   public var rows: [String: Int]
-  /// Calls without any row.
+  /// Calls without any row, but for those of some kinds of descriptors.
   public var namelessCalls: Int
 }
 
@@ -66,7 +66,8 @@ extension BoundaryRow {
       note = "until \(until)"
     }
     return BoundaryDescription(
-      call: call.name, number: Int(call.rawValue), variant: variant.label, verb: verb.word,
+      call: call.name, number: Int(call.rawValue), variant: descriptor?.label ?? variant.label,
+      verb: verb.word,
       namesIn: inputs.map(\.description), namesOut: outputs.map(\.description),
       performed: isInterposed && staticErrno == nil ? performed.rawValue : nil, errno: errno,
       note: note)
@@ -78,6 +79,7 @@ extension Errno {
   fileprivate var name: String {
     switch self {
     case .notPermitted: "EPERM"
+    case .permissionDenied: "EACCES"
     case .noFunction: "ENOSYS"
     case .invalidArgument: "EINVAL"
     case .resourceBusy: "EBUSY"
@@ -94,7 +96,8 @@ extension BoundaryTable {
     Syscall.allCases.sorted { $0.rawValue < $1.rawValue }.flatMap { call in
       let rows = rows(for: call)
       let isWhole = rows.contains { $0.variant.conditions.isEmpty }
-      return rows.map(\.description) + (isWhole ? [] : [.nameless(call)])
+      return rows.map(\.description) + descriptorRows(for: call).map(\.description)
+        + (isWhole ? [] : [.nameless(call)])
     }
   }
 

@@ -11,6 +11,7 @@ public struct BoundaryTable: Sendable {
   /// All rows, in the order of the resources.
   public let rows: [BoundaryRow]
   private let rowsByNumber: [[BoundaryRow]]
+  private let descriptorRows: [Syscall: [BoundaryRow]]
 
   /// The table of this version. One line a file of `Resources/`.
   public static let standard = BoundaryTable(
@@ -46,17 +47,31 @@ public struct BoundaryTable: Sendable {
   public init(rows: [BoundaryRow]) {
     self.rows = rows
     var byNumber = [[BoundaryRow]](repeating: [], count: Int(Syscall.highestNumber) + 1)
-    for row in rows { byNumber[Int(row.call.rawValue)].append(row) }
+    descriptorRows = Dictionary(grouping: rows.filter { $0.descriptor != nil }, by: \.call)
+    for row in rows where row.descriptor == nil { byNumber[Int(row.call.rawValue)].append(row) }
     // The default row is tried last.
     rowsByNumber = byNumber.map { rows in
       rows.filter { !$0.variant.conditions.isEmpty } + rows.filter { $0.variant.conditions.isEmpty }
     }
   }
 
-  /// All rows of a call, the default row last; empty when it is nameless.
+  /// All rows of a call that are for any descriptor, the default row last; empty when it is nameless.
   public func rows(for call: Syscall) -> [BoundaryRow] { rowsByNumber[Int(call.rawValue)] }
 
-  /// The row that is for a call with these arguments; nil when no name crosses.
+  /// The rows of a call that are for some kinds of descriptors only.
+  public func descriptorRows(for call: Syscall) -> [BoundaryRow] { descriptorRows[call] ?? [] }
+
+  /// The row that is for a call on the descriptor in argument 0; nil when it is no kind that a row is for.
+  ///
+  /// - Parameter kind: Tells what a descriptor of the caller is; asked only where the call has such rows.
+  public func descriptorRow(
+    for call: Syscall, _ arguments: CallArguments, kind: (Int32) -> DescriptorKind?
+  ) -> BoundaryRow? {
+    guard let rows = descriptorRows[call], let kind = kind(arguments.int(0)) else { return nil }
+    return rows.first { $0.descriptor == kind }
+  }
+
+  /// The row that is for a call with these arguments, whatever its descriptors are; nil when no name crosses.
   public func row(for call: Syscall, _ arguments: CallArguments) -> BoundaryRow? {
     rowsByNumber[Int(call.rawValue)].first { $0.variant.matches(arguments) }
   }

@@ -29,6 +29,8 @@ public struct NameShape: Sendable {
   public enum Negative: String, Sendable {
     /// The process group whose id is the magnitude.
     case group
+    /// The same, and only where somebody lives in it.
+    case livingGroup
     /// Passed on for the kernel to refuse, or constants.
     case literal
   }
@@ -64,12 +66,16 @@ public struct NameShape: Sendable {
   func physical(of value: Int32, in transaction: inout Transaction) throws(Errno) -> Int32 {
     if value == 0 || value == -1 && minusOne != .none { return value }
     if !onlyLooks, let untouchable = resource.untouchable {
-      if value == untouchable || negative == .group && value == -untouchable { throw .notPermitted }
+      if value == untouchable || negative != .literal && value == -untouchable { throw .notPermitted }
     }
     do throws(Errno) {
       if value > 0 { return try resource.resolve(value, in: &transaction) }
-      guard negative == .group, value != .min else { return value }
-      return -(try ProcessGroup.resolve(-value, in: &transaction))
+      switch negative {
+      case _ where value == .min: return value
+      case .literal: return value
+      case .group: return -(try ProcessGroup.resolve(-value, in: &transaction))
+      case .livingGroup: return -(try LivingGroup.resolve(-value, in: &transaction))
+      }
     } catch {
       throw error == resource.unknownName ? unknown ?? error : error
     }
@@ -78,7 +84,7 @@ public struct NameShape: Sendable {
   /// The virtual value for a physical one that the kernel gave; 0 for what is outside the pod (COVERAGE G3).
   func virtual(of value: Int32, in names: PodNames) -> Int32 {
     if value > 0 { return resource.virtualize(value, in: names) ?? 0 }
-    guard negative == .group, value < -1, value != .min else { return value }
+    guard negative != .literal, value < -1, value != .min else { return value }
     return -(ProcessGroup.virtualize(-value, in: names) ?? 0)
   }
 }
@@ -93,12 +99,15 @@ public enum Place: Sendable {
   case memory(Int, NameShape)
   /// Argument `of` points to a structure with a 32-bit name at `offset` bytes, when it isn't null.
   case field(Int, of: Int, NameShape)
+  /// Argument `of` points to a buffer, or to a vector of buffers whose length is the next argument, which the call fills
+  /// with as many bytes of ``SignalRecord`` as its result says; the name is who sent the signal.
+  case signals(of: Int, inVectors: Bool, NameShape)
 
   /// The shape of the name.
   public var shape: NameShape {
     switch self {
     case .argument(_, let shape), .result(let shape), .memory(_, let shape),
-      .field(_, _, let shape):
+      .field(_, _, let shape), .signals(_, _, let shape):
       shape
     }
   }
@@ -113,6 +122,8 @@ extension Place: CustomStringConvertible {
     case .memory(let index, let shape): "*argument \(index): \(shape.resource.label)"
     case .field(let offset, let index, let shape):
       "argument \(index)+\(offset): \(shape.resource.label)"
+    case .signals(let index, let inVectors, let shape):
+      "records in *\(inVectors ? "*" : "")argument \(index): \(shape.resource.label)"
     }
   }
 }

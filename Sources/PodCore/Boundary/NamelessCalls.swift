@@ -6,8 +6,9 @@ public enum NamelessCalls {
   /// session, of an IPC object, a key, a path, an address, a terminal, a host or a user) in its arguments, its result or
   /// the memory that it reads or writes. Descriptors, addresses of memory, sizes, limits, times and names that only the
   /// process itself uses (timers of its own, watches, protection keys) are none. What an open descriptor delivers
-  /// belongs to the call that made it: reads of a signal descriptor to `signalfd`, listings to `getdents64`. Numbers
-  /// that the kernel answers with ENOSYS on x86-64 are here too.
+  /// belongs to the call that made it, or to a row for descriptors of its kind (``BoundaryTable/descriptorRows(for:)``):
+  /// listings to `getdents64`, reads of a signal descriptor to rows beside `signalfd`. Numbers that the kernel answers
+  /// with ENOSYS on x86-64 are here too.
   public static let all: Set<Syscall> = Set(
     [
       // Descriptors and their contents.
@@ -42,7 +43,7 @@ public enum NamelessCalls {
       .landlock_add_rule, .landlock_restrict_self, .lsm_get_self_attr, .lsm_set_self_attr,
       .lsm_list_modules,
       // Messages of a queue that is open.
-      .mq_timedsend, .mq_timedreceive, .mq_getsetattr,
+      .mq_timedsend, .mq_timedreceive, .mq_getsetattr, .mq_notify,
       // The kernel's own trampolines.
       .uprobe, .uretprobe,
       // Not in this kernel.

@@ -151,6 +151,9 @@ public final class ProcessTable: Sendable {
     space.entries.filter { $0.state == .live && !$0.isThread }
   }
 
+  /// The live processes and threads of the pod, init included.
+  public var liveTasks: [Entry<ProcessID>] { space.entries.filter { $0.state == .live } }
+
   /// Processes that have ended and can still be waited for.
   public var zombies: [Entry<ProcessID>] {
     space.entries.filter { $0.state == .dying && !$0.isReaped && !$0.isThread }
@@ -162,6 +165,12 @@ public final class ProcessTable: Sendable {
       (parent == Self.initial ? state.initialZombies : state.children[parent] ?? [])
         .compactMap { zombie($0) }
     }
+  }
+
+  /// The processes whose parent a process is, ended ones included. When it ends, its backend asks the kernel, which knows
+  /// of subreapers, for the new parent of each.
+  public func children(of parent: VirtualName<ProcessID>) -> [Entry<ProcessID>] {
+    state.withLock { state in (state.children[parent] ?? []).compactMap { try? space.entry($0) } }
   }
 
   // MARK: Births
@@ -486,7 +495,8 @@ public final class ProcessTable: Sendable {
   /// - Throws: ``SnapshotError/notEmpty``, ``SnapshotError/unmatched(_:)``, ``SnapshotError/notFitting(_:)``; the table is as
   ///   far filled as it got, and of no use.
   public func fill(
-    from snapshot: PodSnapshot.Processes, physical: [VirtualName<ProcessID>: PhysicalName<ProcessID>]
+    from snapshot: PodSnapshot.Processes,
+    physical: [VirtualName<ProcessID>: PhysicalName<ProcessID>]
   ) throws(SnapshotError) {
     try state.withLock { state throws(SnapshotError) in
       guard space.count == 0 else { throw .notEmpty }
@@ -592,7 +602,7 @@ public final class ProcessTable: Sendable {
   }
 
   /// A task has ended. A thread's name is given up; a process's (when its last thread has ended) stays until it is
-  /// reaped, and its children become init's.
+  /// reaped, and its children become init's until ``reparent(_:to:)`` says otherwise.
   ///
   /// By name, since the kernel may have given the number to a newborn by now.
   public func exited(_ name: VirtualName<ProcessID>) {

@@ -33,7 +33,8 @@ public enum CPUClock {
       .wrapped(.timer_create, by: NameTimerTarget(), performed: .inCaller)  // P55, P56
     ]
 
-  private static let name = NameShape(ThreadID.self, unknown: .invalidArgument)
+  private static let name = NameShape(
+    ThreadID.self, unknown: .invalidArgument, onlyLooks: true)
   private static let descriptorClock: Int32 = 3
 
   /// The clock id with the kernel's number for the process or thread that it encodes.
@@ -65,7 +66,8 @@ struct NameTimerTarget: Wrapper {
   private static let notifyOffset = 12
   private static let threadOffset = 16
   private static let notifyThread: Int32 = 4
-  private static let thread = NameShape(ThreadID.self, unknown: .invalidArgument)
+  private static let thread = NameShape(
+    ThreadID.self, unknown: .invalidArgument, onlyLooks: true)
 
   func preamble(_ transaction: inout Transaction) throws(Errno) {
     try NameClock().preamble(&transaction)

@@ -34,7 +34,7 @@ public enum Capability {
 struct NameCapabilityHolder: Wrapper {
   private static let headerSize = 8
   private static let nameOffset = 4
-  private static let thread = NameShape(ThreadID.self, zero: .caller)
+  private static let thread = NameShape(ThreadID.self, zero: .caller, onlyLooks: true)
 
   func preamble(_ transaction: inout Transaction) throws(Errno) {
     try transaction.passCopy(ofArgument: 0, byteCount: Self.headerSize) {

@@ -12,7 +12,7 @@ public enum FutexOwner {
       .futex, when: operation(6, "FUTEX_LOCK_PI"), by: NameOwner(word: 0),
       performed: .inCallerBlocking),  // P63
     .wrapped(
-      .futex, when: operation(7, "FUTEX_UNLOCK_PI"), by: NameOwner(word: 0),
+      .futex, when: operation(7, "FUTEX_UNLOCK_PI"), by: NameOwner(word: 0, needsOwner: false),
       performed: .inCaller),  // P63
     .wrapped(
       .futex, when: operation(8, "FUTEX_TRYLOCK_PI"), by: NameOwner(word: 0),
@@ -33,10 +33,15 @@ public enum FutexOwner {
 /// exchange fails, as it does whenever there are waiters, and asks the kernel, which finds the owner that it knows. So
 /// priority inheritance and owner death stay the kernel's.
 ///
+/// An owner that isn't the pod's has ended, whatever process outside has its number: the kernel would lend that one the
+/// waiter's priority, and wait for its end.
+///
 /// Source: DESIGN.md §4.5; COVERAGE P63; futex(2).
 struct NameOwner: Wrapper {
   /// The index of the argument with the lock word's address.
   let word: Int
+  /// Whether the kernel looks for the owner, so that it has to be the pod's.
+  var needsOwner = true
 
   private static let ownerMask: UInt32 = 0x3FFF_FFFF
 
@@ -48,8 +53,15 @@ struct NameOwner: Wrapper {
       do throws(Errno) { value = try transaction.read(UInt32.self, at: address) } catch { return }
       let owner = Int32(bitPattern: value & Self.ownerMask)
       transaction.note = Int(value)
-      guard owner != 0, let physical = physicalOwner(owner, in: transaction), physical != owner
-      else { return }
+      guard owner != 0 else { return }
+      guard let physical = physicalOwner(owner, in: transaction) else {
+        guard needsOwner else { return }
+        // Who owned it may have freed it before it ended.
+        let now = try? transaction.read(UInt32.self, at: address)
+        if now == value { throw .noSuchProcess }
+        continue
+      }
+      guard physical != owner else { return }
       let desired = value & ~Self.ownerMask | UInt32(bitPattern: physical)
       let replaced = try transaction.step(.publish, on: owner) { transaction throws(Errno) in
         try transaction.host.compareExchange(address, expected: value, desired: desired)
@@ -73,14 +85,17 @@ struct NameOwner: Wrapper {
     transaction.step(.retry, on: 0) { $0.wantsRetry = true }
   }
 
+  /// The kernel's number of the owner in a word; nil when the pod has no such task.
+  ///
+  /// A thread of the caller's own process is meant before a virtual name, and one of another process, which the library
+  /// writes into words in shared memory, after it.
   private func physicalOwner(_ owner: Int32, in transaction: borrowing Transaction) -> Int32? {
     let processes = transaction.names.processes
-    if let physical = processes.name(physical: owner), physical.state == .live,
-      physical.leader == transaction.caller.process
-    {
-      return nil
+    let physical = processes.name(physical: owner).flatMap { $0.state == .live ? $0 : nil }
+    if let physical, physical.leader == transaction.caller.process { return owner }
+    if let virtual = processes.name(owner), virtual.state == .live {
+      return virtual.physical.rawValue
     }
-    guard let virtual = processes.name(owner), virtual.state == .live else { return nil }
-    return virtual.physical.rawValue
+    return physical == nil ? nil : owner
   }
 }

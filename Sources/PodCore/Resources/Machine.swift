@@ -7,11 +7,13 @@ public enum Machine {
 
   /// The rows of the machine.
   public static let boundary: [BoundaryRow] = [
-    .native(
-      .sysinfo, until: "counts are made per pod",
-      leaks: "the number of the host's processes"),  // P82
-    .refused(.syslog, .notPermitted, because: "kernel messages carry physical pids"),  // P85
-    .refused(.acct, .notPermitted, because: "its records carry physical pids"),  // P80, R1
+    .wrapped(.sysinfo, by: CountTasks(), performed: .inCaller),  // P82
+    .refused(
+      .syslog, .notPermitted,
+      because: "kernel messages carry physical pids; so it is with dmesg_restrict"),  // P85
+    .refused(
+      .acct, .notPermitted,
+      because: "its records carry physical pids; so it is without privileges"),  // P80, R1
     .refused(.settimeofday, .notPermitted, because: whole),  // N21
     .refused(.clock_settime, .notPermitted, because: whole),  // N21, P56
     .native(.adjtimex, until: fewer, leaks: "the state of the host's clock"),  // N21
@@ -27,4 +29,19 @@ public enum Machine {
     .refused(.kexec_load, .notPermitted, because: whole),  // N21
     .refused(.kexec_file_load, .notPermitted, because: whole),  // N21
   ]
+}
+
+/// Shows how many processes and threads there are: the pod's.
+///
+/// Source: sysinfo(2), `struct sysinfo` on 64-bit machines; COVERAGE P82.
+struct CountTasks: Wrapper {
+  private static let countOffset = 80
+
+  func epilogue(_ transaction: inout Transaction) throws(Errno) {
+    guard case .success? = transaction.result else { return }
+    let tasks = transaction.names.processes.liveTasks.count
+    try transaction.write(
+      UInt16(clamping: tasks),
+      to: RemoteAddress(rawValue: transaction.arguments[0]).advanced(by: Self.countOffset))
+  }
 }

@@ -41,6 +41,24 @@ public enum ProcessGroup: Resource {
   ]
 }
 
+/// A group in which somebody lives. The number of one whose last members are zombies is the kernel's to give to somebody
+/// else as soon as these are reaped, so a call that would change something about its members doesn't reach the kernel.
+enum LivingGroup: Resource {
+  static let label = ProcessGroup.label
+  static let unknownName = ProcessGroup.unknownName
+  static let untouchable: Int32? = ProcessGroup.untouchable
+
+  static func resolve(_ name: Int32, in transaction: inout Transaction) throws(Errno) -> Int32 {
+    let members = transaction.names.processes.members(ofGroup: VirtualName(rawValue: name))
+    guard members.contains(where: { $0.state == .live }) else { throw .noSuchProcess }
+    return try ProcessGroup.resolve(name, in: &transaction)
+  }
+
+  static func virtualize(_ name: Int32, in names: PodNames) -> Int32? {
+    ProcessGroup.virtualize(name, in: names)
+  }
+}
+
 /// Shows the group or session of a process.
 ///
 /// Source: getpgid(2), getsid(2); paper §4.1.1, Figure 2.

@@ -19,20 +19,242 @@ public enum ProcessHandle {
     }
   }
 
-  private static let border = "descriptors of processes are checked where they enter a pod"
-  private static let others = "no number; a process outside, if a descriptor of it was passed in"
+  private static let ownThread: Int32 = -10_000
+  private static let ownProcess: Int32 = -20_000
+
+  private static let namespaces = [
+    "CGROUP", "IPC", "MNT", "NET", "PID", "PID_FOR_CHILDREN", "TIME", "TIME_FOR_CHILDREN", "USER",
+    "UTS",
+  ]
 
   /// The rows of process descriptors. Source: include/uapi/linux/pidfd.h.
-  public static let boundary: [BoundaryRow] = [
-    .wrapped(
-      .pidfd_send_signal, by: SendSignalByHandle(), performed: .inCaller),  // P32, P33
-    .open(.pidfd_getfd, .notPermitted, until: border),  // P39
-    .native(.process_madvise, until: border, leaks: others),  // P39
-    .native(.process_mrelease, until: border, leaks: others),  // P39
-    .open(
-      .ioctl, when: .argument(1, masked: 0xFFFF, is: 0xFF0B, "PIDFD_GET_INFO"),
-      .inappropriateIOCTLForDevice, until: "its pids are translated"),  // P34
-  ]
+  public static let boundary: [BoundaryRow] =
+    [
+      .wrapped(
+        .pidfd_send_signal, by: SendSignalByHandle(), performed: .inCaller),  // P32, P33
+      .wrapped(
+        .pidfd_getfd, by: StayInPod(outside: .notPermitted), performed: .inCaller),  // P39
+      .wrapped(
+        .process_madvise, by: StayInPod(outside: .notPermitted), performed: .inCaller),  // P39
+      .wrapped(
+        .process_mrelease, by: StayInPod(outside: .notPermitted), performed: .inCaller),  // P39
+      .wrapped(
+        .ioctl, when: .argument(1, masked: 0xFFFF, is: 0xFF0B, "PIDFD_GET_INFO"),
+        by: ShowHandle(), performed: .inCaller),  // P34
+    ]
+    + namespaces.enumerated().map { index, name in
+      .wrapped(
+        .ioctl,
+        when: .argument(1, is: 0xFF01 + UInt32(index), "PIDFD_GET_\(name)_NAMESPACE"),
+        by: StayInPod(outside: .noSuchProcess), performed: .inCaller)  // P35
+    }
+
+  /// What a descriptor of the caller, or a constant for the caller itself, names now.
+  ///
+  /// - Throws: `.badFileDescriptor`; `.noSuchProcess` when the task is gone.
+  static func target(
+    of descriptor: Int32, in transaction: borrowing Transaction
+  ) throws(Errno) -> Target {
+    let thread = PhysicalName<ProcessID>(rawValue: transaction.caller.physicalThread.rawValue)
+    switch descriptor {
+    case ownThread: return Target(thread, isThread: true)
+    case ownProcess: return Target(thread, isThread: false)
+    default: return try transaction.host.task(behind: descriptor)
+    }
+  }
+
+  /// What a descriptor names, held until the transaction ends.
+  ///
+  /// - Parameters:
+  ///   - descriptor: The caller's, or a constant for the caller itself.
+  ///   - outside: What the program is told when it names somebody outside the pod.
+  ///   - transaction: The call.
+  /// - Throws: `outside`; `.badFileDescriptor`; `.noSuchProcess` when the task is gone.
+  static func hold(
+    _ descriptor: Int32, outside: Errno, in transaction: inout Transaction
+  ) throws(Errno) -> (target: Target, entry: Entry<ProcessID>) {
+    let target = try target(of: descriptor, in: transaction)
+    guard let entry = transaction.names.processes.name(physical: target.physical.rawValue) else {
+      throw outside
+    }
+    try transaction.hold(entry.virtual.rawValue)
+    // Between look and hold it may have been reaped, and its number given to another process of the pod.
+    try transaction.step(.lookUp, on: entry.virtual.rawValue) { transaction throws(Errno) in
+      if try Self.target(of: descriptor, in: transaction) != target { throw .noSuchProcess }
+    }
+    return (target, entry)
+  }
+}
+
+/// Opens a descriptor of a process or thread of the pod. One that has ended can be opened until it was waited for, as
+/// libraries do that start a program and then watch it.
+///
+/// The number of a process that has ended may be another's when the kernel looks. Then the descriptor is closed again; and
+/// it would be no authority, since all that is done with it is checked here.
+///
+/// Source: pidfd_open(2); COVERAGE P31.
+struct OpenHandle: Wrapper {
+  private static let ofThread: UInt64 = 0x80
+  private static let process = NameShape(ProcessID.self, onlyLooks: true)
+  private static let thread = NameShape(ThreadID.self, onlyLooks: true)
+
+  func preamble(_ transaction: inout Transaction) throws(Errno) {
+    let name = transaction.arguments.int(0)
+    let shape = transaction.arguments[1] & Self.ofThread != 0 ? Self.thread : Self.process
+    do throws(Errno) {
+      transaction.physicalArguments.setInt(0, to: try shape.physical(of: name, in: &transaction))
+    } catch {
+      guard name > 0,
+        let zombie = transaction.names.processes.zombie(VirtualName(rawValue: name))
+      else { throw error }
+      transaction.physicalArguments.setInt(0, to: zombie.physical.rawValue)
+      transaction.note = Int(name)
+    }
+  }
+
+  func epilogue(_ transaction: inout Transaction) throws(Errno) {
+    guard case .success(let descriptor)? = transaction.result, transaction.note != 0 else { return }
+    let name = VirtualName<ProcessID>(rawValue: Int32(truncatingIfNeeded: transaction.note))
+    let isThere = transaction.step(.lookUp, on: name.rawValue) { transaction in
+      transaction.names.processes.zombie(name) != nil
+        && (try? transaction.host.task(behind: Int32(truncatingIfNeeded: descriptor))) != nil
+    }
+    if isThere ?? true { return }
+    try transaction.step(.rollBack, on: name.rawValue) { transaction throws(Errno) in
+      _ = try transaction.host.perform(
+        .close, CallArguments(UInt64(bitPattern: Int64(descriptor))), for: transaction.caller)
+    }
+    throw .noSuchProcess
+  }
+}
+
+/// Lets a call have what a descriptor names only where that is in the pod.
+///
+/// Another thread of the program may make the descriptor another file's between the look and the kernel's part. None of
+/// these calls harms who it names (advice on memory, the memory of who is being killed, namespaces that can't be
+/// entered) but `pidfd_getfd`: what that got from somebody else is closed again.
+///
+/// Source: pidfd_getfd(2), process_madvise(2), process_mrelease(2), ioctl_pidfd(2); COVERAGE P35, P39.
+struct StayInPod: Wrapper {
+  /// The answer for a process outside.
+  let outside: Errno
+
+  func preamble(_ transaction: inout Transaction) throws(Errno) {
+    do throws(Errno) {
+      let (_, entry) = try ProcessHandle.hold(
+        transaction.arguments.int(0), outside: outside, in: &transaction)
+      // Namespaces are only looked at.
+      if transaction.call != .ioctl, entry.leader == ProcessTable.initial { throw .notPermitted }
+    } catch {
+      // The kernel knows what other files answer to this request.
+      if transaction.call == .ioctl, error == .badFileDescriptor { return }
+      throw error
+    }
+  }
+
+  func epilogue(_ transaction: inout Transaction) throws(Errno) {
+    guard transaction.call == .pidfd_getfd, case .success(let copy)? = transaction.result else {
+      return
+    }
+    let descriptor = transaction.arguments.int(0)
+    let isThere = transaction.step(.lookUp) { transaction in
+      let target = try? ProcessHandle.target(of: descriptor, in: transaction)
+      return target.flatMap { transaction.names.processes.name(physical: $0.physical.rawValue) }
+        != nil
+    }
+    if isThere ?? true { return }
+    try transaction.step(.rollBack) { transaction throws(Errno) in
+      _ = try transaction.host.perform(
+        .close, CallArguments(UInt64(bitPattern: Int64(copy))), for: transaction.caller)
+    }
+    throw .notPermitted
+  }
+}
+
+/// Shows whom a process descriptor names: by the pod's names, and only who is in the pod.
+///
+/// The kernel's answer goes to memory that the program doesn't know; of one that is longer than what this knows of, the
+/// rest is zero, as a kernel does it that knows less.
+///
+/// Source: ioctl_pidfd(2), `struct pidfd_info`; fs/pidfs.c, `pidfd_info`; COVERAGE P34.
+struct ShowHandle: Wrapper {
+  private static let first = 64
+  private static let known = 128
+  private static let nameOffset = 16
+  private static let hasNames: UInt64 = 1
+
+  private func size(_ arguments: CallArguments) -> Int { Int(arguments[1] >> 16 & 0x3FFF) }
+
+  func preamble(_ transaction: inout Transaction) throws(Errno) {
+    let size = size(transaction.arguments)
+    let address = RemoteAddress(rawValue: transaction.arguments[2])
+    // Refused by the kernel.
+    if size < Self.first || address.isNull { return }
+    do throws(Errno) {
+      let (_, entry) = try ProcessHandle.hold(
+        transaction.arguments.int(0), outside: .noSuchProcess, in: &transaction)
+      // What the answer names, too.
+      let processes = transaction.names.processes
+      if entry.leader != entry.virtual { try transaction.hold(entry.leader.rawValue) }
+      if let leader = processes.name(entry.leader.rawValue), leader.parent.rawValue > 0 {
+        try transaction.hold(leader.parent.rawValue)
+      }
+    } catch {
+      // Another file, or one whose process is gone: the kernel has an answer for both.
+      let isKernels = error == .badFileDescriptor || isGone(transaction)
+      if !isKernels { throw error }
+    }
+    let count = min(size, Self.known)
+    let mask = try transaction.read(UInt64.self, at: address)
+    let host = transaction.host
+    let scratch = try withUnsafeTemporaryAllocation(byteCount: count, alignment: 16) {
+      buffer throws(Errno) -> RemoteAddress in
+      buffer.initializeMemory(as: UInt8.self, repeating: 0)
+      buffer.storeBytes(of: mask, as: UInt64.self)
+      return try host.scratch(UnsafeRawBufferPointer(buffer))
+    }
+    transaction.physicalArguments[1] =
+      transaction.arguments[1] & ~(0x3FFF << 16) | UInt64(count) << 16
+    transaction.physicalArguments[2] = scratch.rawValue
+  }
+
+  private func isGone(_ transaction: borrowing Transaction) -> Bool {
+    do throws(Errno) {
+      _ = try ProcessHandle.target(of: transaction.arguments.int(0), in: transaction)
+      return false
+    } catch {
+      return error == .noSuchProcess
+    }
+  }
+
+  func epilogue(_ transaction: inout Transaction) throws(Errno) {
+    guard case .success? = transaction.result,
+      transaction.physicalArguments[2] != transaction.arguments[2]
+    else { return }
+    let size = size(transaction.arguments)
+    let copy = RemoteAddress(rawValue: transaction.physicalArguments[2])
+    let address = RemoteAddress(rawValue: transaction.arguments[2])
+    let host = transaction.host
+    try withUnsafeTemporaryAllocation(byteCount: size, alignment: 16) { buffer throws(Errno) in
+      buffer.initializeMemory(as: UInt8.self, repeating: 0)
+      let known = UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(size, Self.known)])
+      try host.read(copy, into: known)
+      if buffer.load(as: UInt64.self) & Self.hasNames != 0 {
+        for index in 0..<3 {
+          let offset = Self.nameOffset + 4 * index
+          let physical = buffer.load(fromByteOffset: offset, as: Int32.self)
+          let name =
+            transaction.step(.virtualize, on: physical) {
+              ProcessID.virtualize(physical, in: $0.names) ?? 0
+            } ?? physical
+          // The descriptor became another file's on the way. A parent may be outside.
+          if index < 2, name == 0 { throw .noSuchProcess }
+          buffer.storeBytes(of: name, toByteOffset: offset, as: Int32.self)
+        }
+      }
+      try host.write(UnsafeRawBufferPointer(buffer), to: address)
+    }
+  }
 }
 
 /// Sends a signal by descriptor, to the pod only: by the number that the kernel has for what the descriptor names, since
@@ -40,8 +262,6 @@ public enum ProcessHandle {
 ///
 /// Source: pidfd_send_signal(2); COVERAGE P30, P32, P33.
 struct SendSignalByHandle: Wrapper {
-  private static let ownThread: Int32 = -10_000
-  private static let ownProcess: Int32 = -20_000
   private static let toThread: UInt32 = 1
   private static let toProcess: UInt32 = 2
   private static let toGroup: UInt32 = 4
@@ -52,21 +272,20 @@ struct SendSignalByHandle: Wrapper {
     guard [0, Self.toThread, Self.toProcess, Self.toGroup].contains(scope) else {
       throw .invalidArgument
     }
-    let target = try target(of: arguments.int(0), in: transaction)
+    let target = try ProcessHandle.target(of: arguments.int(0), in: transaction)
     if scope == 0 { scope = target.isThread ? Self.toThread : Self.toProcess }
     let signal = arguments.int(1)
     let hasInfo = arguments[2] != 0
     try transaction.passCopy(ofArgument: 2, byteCount: SignalInfo.size) {
       info, transaction throws(Errno) in
       guard info.load(as: Int32.self) == signal else { throw .invalidArgument }
-      SignalInfo.nameSender(in: info, of: transaction.names)
+      SignalInfo.nameSender(of: signal, in: info, transaction.names)
     }
 
     let processes = transaction.names.processes
-    guard let entry = processes.name(physical: target.physical.rawValue) else {
-      throw .notPermitted
-    }
-    try transaction.hold(entry.virtual.rawValue)
+    let (held, entry) = try ProcessHandle.hold(
+      arguments.int(0), outside: .notPermitted, in: &transaction)
+    if held != target { throw .noSuchProcess }
     // As for a number: a zombie takes any signal, and init none.
     if entry.state == .dying || entry.leader == ProcessTable.initial {
       transaction.result = .success(0)
@@ -87,17 +306,6 @@ struct SendSignalByHandle: Wrapper {
     default:
       transaction.physicalCall = hasInfo ? .rt_sigqueueinfo : .kill
       transaction.physicalArguments = CallArguments(number, sent, info)
-    }
-  }
-
-  private func target(
-    of descriptor: Int32, in transaction: borrowing Transaction
-  ) throws(Errno) -> ProcessHandle.Target {
-    let thread = PhysicalName<ProcessID>(rawValue: transaction.caller.physicalThread.rawValue)
-    switch descriptor {
-    case Self.ownThread: return ProcessHandle.Target(thread, isThread: true)
-    case Self.ownProcess: return ProcessHandle.Target(thread, isThread: false)
-    default: return try transaction.host.task(behind: descriptor)
     }
   }
 }

@@ -31,7 +31,8 @@ public enum ProcessID: Resource {
   }
 
   private static let pid = NameShape(ProcessID.self, zero: .caller)
-  private static let target = NameShape(ProcessID.self)
+  private static let task = NameShape(ThreadID.self)
+  private static let selfOrTask = NameShape(ThreadID.self, zero: .caller)
 
   /// The rows of process ids.
   public static let boundary: [BoundaryRow] = [
@@ -42,27 +43,19 @@ public enum ProcessID: Resource {
     .wrapped(.clone, by: Fork(), performed: .inCallerBlocking),  // P7–P10, P14, P16
     .refused(
       .clone3, .noFunction,
-      because: "its flags are in memory, where a sibling thread can change them after a check; "
-        + "libraries fall back to clone"),  // P7, P12
+      because: "its flags, and the ids that set_tid asks for, are in memory, where a sibling thread can change "
+        + "them after a check; libraries fall back to clone"),  // P7, P12
     .wrapped(.wait4, by: WaitForChild(), performed: .inCallerBlocking),  // P17, P19
     .wrapped(.waitid, by: WaitForChild(), performed: .inCallerBlocking),  // P18, S7
     .wrapped(.unshare, by: StayInNamespaces(), performed: .inCaller),  // P15
     .refused(.setns, .notPermitted, because: "a nested pid namespace hides physical ids"),  // P15
-    .translated(.pidfd_open, in: [.argument(0, target)]),  // P31
-    .translated(.process_vm_readv, in: [.argument(0, target)]),  // P40
-    .translated(.process_vm_writev, in: [.argument(0, target)]),  // P40
-    .translated(.kcmp, in: [.argument(0, target), .argument(1, target)]),  // P41
-    .translated(.prlimit64, in: [.argument(0, pid)]),  // P46
-    .translated(.migrate_pages, in: [.argument(0, pid)]),  // P42
-    .translated(.move_pages, in: [.argument(0, pid)]),  // P42
-    .native(
-      .prctl, when: .argument(0, is: 1, "PR_SET_PDEATHSIG"),
-      until: "signal frames are translated by every backend",
-      leaks: "the parent's physical pid, when the signal comes"),  // P23
-    .native(
-      .prctl, when: .argument(0, is: 36, "PR_SET_CHILD_SUBREAPER"),
-      until: "the pod's table knows subreapers",
-      leaks: "no name; the pod's table shows init as the orphans' parent"),  // P22
+    .wrapped(.pidfd_open, by: OpenHandle(), performed: .inCaller),  // P31
+    .translated(.process_vm_readv, in: [.argument(0, task)]),  // P40
+    .translated(.process_vm_writev, in: [.argument(0, task)]),  // P40
+    .translated(.kcmp, in: [.argument(0, task), .argument(1, task)]),  // P41
+    .translated(.prlimit64, in: [.argument(0, selfOrTask)]),  // P46
+    .translated(.migrate_pages, in: [.argument(0, selfOrTask)]),  // P42
+    .translated(.move_pages, in: [.argument(0, selfOrTask)]),  // P42
   ]
 
   /// `CLONE_NEW…`: time, mount, cgroup, UTS, IPC, user, pid and network namespaces.

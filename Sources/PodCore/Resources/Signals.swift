@@ -2,8 +2,7 @@ internal import SystemPackage
 
 /// Calls that send signals or receive them with who sent them.
 public enum Signals {
-  private static let reads = "reads of signal descriptors are translated"
-  private static let sender = "the sender's physical pid and user id, in what is read"
+  private static let sender = NameShape(ProcessID.self)
 
   /// The rows of signals.
   public static let boundary: [BoundaryRow] = [
@@ -13,8 +12,11 @@ public enum Signals {
     .wrapped(.rt_sigqueueinfo, by: SendSignal(), performed: .onCopy),  // P30
     .wrapped(.rt_tgsigqueueinfo, by: SendSignal(), performed: .onCopy),  // P30
     .wrapped(.rt_sigtimedwait, by: ReceiveSignal(), performed: .inCallerBlocking),  // S5
-    .native(.signalfd, until: reads, leaks: sender),  // P62, S6, N14
-    .native(.signalfd4, until: reads, leaks: sender),  // P62, S6, N14
+    .wrapped(.signalfd, by: OpenSignalDescriptor(), performed: .inCaller),  // P62, S6
+    .wrapped(.signalfd4, by: OpenSignalDescriptor(), performed: .inCaller),  // P62, S6
+    .translated(.read, from: .signals, out: [.signals(of: 1, inVectors: false, sender)]),  // P62
+    .translated(.readv, from: .signals, out: [.signals(of: 1, inVectors: true, sender)]),  // P62
+    .translated(.preadv2, from: .signals, out: [.signals(of: 1, inVectors: true, sender)]),  // P62
   ]
 }
 
@@ -40,18 +42,40 @@ public enum SignalInfo {
     }
   }
 
-  /// Names the process that a `siginfo` of a program's own claims to be from as the kernel knows it. The kernel's own
-  /// codes are positive, and a name that the pod doesn't have stays.
-  static func nameSender(in info: UnsafeMutableRawBufferPointer, of names: PodNames) {
-    guard info.load(fromByteOffset: codeOffset, as: Int32.self) < 0 else { return }
-    let sender = info.load(fromByteOffset: senderOffset, as: Int32.self)
-    guard let entry = names.processes.name(sender) else { return }
-    info.storeBytes(of: entry.physical.rawValue, toByteOffset: senderOffset, as: Int32.self)
+  /// Added to a number that a sender made up, while the signal is the kernel's: no process has such a number.
+  private static let madeUp: Int32 = 1 << 30
+  /// The kernel's numbers are below. Source: include/linux/threads.h, `PID_MAX_LIMIT`.
+  private static let firstImpossible: Int32 = 1 << 22
+
+  /// Names the process that a `siginfo` of a program's own claims to be from as the kernel knows it, where the receiver
+  /// is shown it as a name. Whatever else stands there arrives as it was sent.
+  static func nameSender(
+    of signal: Int32, in info: UnsafeMutableRawBufferPointer, _ names: PodNames
+  ) {
+    let code = info.load(fromByteOffset: codeOffset, as: Int32.self)
+    guard carriesProcess(signal: signal, code: code) else { return }
+    let sender = physicalSender(
+      info.load(fromByteOffset: senderOffset, as: Int32.self), in: names)
+    info.storeBytes(of: sender, toByteOffset: senderOffset, as: Int32.self)
+  }
+
+  /// What the kernel is given for a sender that a program names: ``virtualSender(_:in:)`` of it is what the program said,
+  /// whether the pod has such a process or not.
+  static func physicalSender(_ name: Int32, in names: PodNames) -> Int32 {
+    guard name > 0, name < firstImpossible else { return name }
+    guard let entry = names.processes.name(name), entry.state != .allocated, !entry.isReaped else {
+      return name | madeUp
+    }
+    return entry.physical.rawValue
   }
 
   /// The sender as the receiver's pod names it: 0 for who is outside (COVERAGE G3).
   public static func virtualSender(_ physical: Int32, in names: PodNames) -> Int32 {
     guard physical > 0 else { return physical }
+    if physical >= firstImpossible {
+      let number = physical & ~madeUp
+      return number < firstImpossible ? number : physical
+    }
     return names.processes.virtual(of: PhysicalName(rawValue: physical))?.rawValue ?? 0
   }
 }
@@ -73,7 +97,7 @@ struct SendSignal: Wrapper {
       try address(target, 0, in: &transaction)
     case .rt_sigqueueinfo:
       try check(transaction.arguments.int(1))
-      try copyInfo(2, in: &transaction)
+      try copyInfo(2, of: transaction.arguments.int(1), in: &transaction)
       try address(transaction.arguments.int(0), 0, in: &transaction)
     case .tkill:
       // The thread's number alone could be another's by now: the kernel checks it with its process.
@@ -90,7 +114,9 @@ struct SendSignal: Wrapper {
       let thread = transaction.arguments.int(1)
       if process <= 0 || thread <= 0 { throw .invalidArgument }
       try check(transaction.arguments.int(2))
-      if transaction.call == .rt_tgsigqueueinfo { try copyInfo(3, in: &transaction) }
+      if transaction.call == .rt_tgsigqueueinfo {
+        try copyInfo(3, of: transaction.arguments.int(2), in: &transaction)
+      }
       let physical = try member(thread, of: process, in: &transaction)
       transaction.physicalArguments.setInt(
         0, to: try leader(of: physical, in: &transaction))
@@ -196,11 +222,22 @@ struct SendSignal: Wrapper {
   }
 
   /// Copies the sender's `siginfo` once. A null one is the kernel's to refuse.
-  private func copyInfo(_ index: Int, in transaction: inout Transaction) throws(Errno) {
+  private func copyInfo(
+    _ index: Int, of signal: Int32, in transaction: inout Transaction
+  ) throws(Errno) {
     try transaction.passCopy(ofArgument: index, byteCount: SignalInfo.size) {
       info, transaction throws(Errno) in
-      SignalInfo.nameSender(in: info, of: transaction.names)
+      SignalInfo.nameSender(of: signal, in: info, transaction.names)
     }
+  }
+}
+
+/// Makes a descriptor that delivers signals: who reads from it is told who sent them.
+///
+/// Source: signalfd(2); COVERAGE P62, S6.
+struct OpenSignalDescriptor: Wrapper {
+  func epilogue(_ transaction: inout Transaction) throws(Errno) {
+    if case .success? = transaction.result { transaction.host.callerState.opened(.signals) }
   }
 }
 

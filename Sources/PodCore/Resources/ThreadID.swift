@@ -42,6 +42,7 @@ public enum ThreadID: Resource {
   }
 
   private static let tid = NameShape(ThreadID.self, zero: .caller)
+  private static let shown = NameShape(ThreadID.self, zero: .caller, onlyLooks: true)
 
   /// The rows of thread ids.
   public static let boundary: [BoundaryRow] = [
@@ -50,14 +51,14 @@ public enum ThreadID: Resource {
       .set_tid_address, until: "never: lock words must hold what the kernel compares",
       leaks: "the caller's own physical tid"),  // P11
     .translated(.sched_setscheduler, in: [.argument(0, tid)]),  // P43
-    .translated(.sched_getscheduler, in: [.argument(0, tid)]),  // P43
+    .translated(.sched_getscheduler, in: [.argument(0, shown)]),  // P43
     .translated(.sched_setparam, in: [.argument(0, tid)]),  // P43
-    .translated(.sched_getparam, in: [.argument(0, tid)]),  // P43
+    .translated(.sched_getparam, in: [.argument(0, shown)]),  // P43
     .translated(.sched_setattr, in: [.argument(0, tid)]),  // P43
-    .translated(.sched_getattr, in: [.argument(0, tid)]),  // P43
+    .translated(.sched_getattr, in: [.argument(0, shown)]),  // P43
     .translated(.sched_setaffinity, in: [.argument(0, tid)]),  // P43
-    .translated(.sched_getaffinity, in: [.argument(0, tid)]),  // P43
-    .translated(.sched_rr_get_interval, in: [.argument(0, tid)]),  // P43
+    .translated(.sched_getaffinity, in: [.argument(0, shown)]),  // P43
+    .translated(.sched_rr_get_interval, in: [.argument(0, shown)]),  // P43
     .translated(.get_robust_list, in: [.argument(0, tid)]),  // P48
   ]
 

@@ -3,7 +3,7 @@ import SystemPackage
 /// Calls that watch or control other processes, or the calls that they make.
 public enum Tracing {
   private static let target = NameShape(
-    ProcessID.self, minusOne: .everyone, unknown: .invalidArgument)
+    ProcessID.self, minusOne: .everyone, unknown: .invalidArgument, onlyLooks: true)
 
   private static func option(_ number: UInt32, _ label: String) -> Variant {
     .argument(0, is: number, label)
@@ -11,6 +11,9 @@ public enum Tracing {
 
   private static let ring =
     "its operations make calls of every kind without a system call; libraries fall back to others"
+  private static let faults =
+    "the supervisor would wait for the program when it reads a page whose faults the program answers, and messages "
+    + "carry physical tids; so it is with unprivileged_userfaultfd 0"
   private static let strict = "strict mode kills a process for what the pod does in it"
 
   /// The rows of tracing. Source: include/uapi/linux/{prctl,seccomp}.h.
@@ -19,10 +22,20 @@ public enum Tracing {
     .translated(
       .prctl, when: option(0x5961_6D61, "PR_SET_PTRACER"), in: [.argument(1, target)],
       performed: .inCaller),  // P50
-    .open(.perf_event_open, .noFunction, until: "records in its ring are translated"),  // P53
-    .open(.bpf, .notPermitted, until: "tasks in its queries are translated"),  // P54, R1
-    .open(.userfaultfd, .noFunction, until: "thread ids in its messages are translated"),  // P59
-    .open(.fanotify_init, .noFunction, until: "pids in its events are translated"),  // P60
+    .refused(
+      .perf_event_open, .permissionDenied,
+      because: "records in its ring, which nobody sees pass, carry physical pids; so it is with "
+        + "perf_event_paranoid 3"),  // P53
+    .refused(
+      .bpf, .notPermitted,
+      because: "its programs and queries see the host's tasks; so it is without privileges"),  // P54, R1
+    .refused(.userfaultfd, .notPermitted, because: faults),  // P59
+    .refused(
+      .ioctl, when: .argument(1, is: 0xAA00, "USERFAULTFD_IOC_NEW"), .notPermitted,
+      because: faults),  // P59
+    .refused(
+      .fanotify_init, .notPermitted,
+      because: "its events carry physical pids; so it is without privileges, and inotify remains"),  // P60
     .refused(.io_uring_setup, .noFunction, because: ring),  // P61
     .refused(.io_uring_enter, .noFunction, because: ring),  // P61
     .refused(.io_uring_register, .noFunction, because: ring),  // P61

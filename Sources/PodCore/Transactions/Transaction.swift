@@ -179,8 +179,22 @@ public protocol TransactionHost: AnyObject {
   /// - Throws: `.badFileDescriptor` when it is none; `.noSuchProcess` when the task is gone.
   func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target
 
+  /// What a descriptor of the caller is; nil for one of no kind that rows are for. Asked only for calls that have rows for
+  /// kinds of descriptors.
+  func kind(ofDescriptor descriptor: Int32) -> DescriptorKind?
+
+  /// The real user id of a task.
+  ///
+  /// - Throws: `.noSuchProcess`.
+  func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32
+
   /// The state of the caller that isn't in the tables of names.
   var callerState: any CallerState { get }
+}
+
+extension TransactionHost {
+  /// No descriptor is of a kind where the host knows of none.
+  public func kind(ofDescriptor descriptor: Int32) -> DescriptorKind? { nil }
 }
 
 extension TransactionHost {
@@ -188,6 +202,9 @@ extension TransactionHost {
   public func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
     throw .badFileDescriptor
   }
+
+  /// There is one user where the host knows of none.
+  public func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 { 0 }
 }
 
 extension TransactionHost {
@@ -196,7 +213,7 @@ extension TransactionHost {
     of process: PhysicalName<ProcessID>, for caller: Caller
   ) throws(Errno) -> PhysicalName<ProcessID> {
     let group = try perform(
-      .getpgid, CallArguments(UInt64(process.rawValue)), for: caller)
+      .getpgid, CallArguments(UInt64(bitPattern: Int64(process.rawValue))), for: caller)
     return PhysicalName(rawValue: Int32(truncatingIfNeeded: group))
   }
 }
@@ -211,6 +228,9 @@ public protocol CallerState: AnyObject {
   var hasMemoryOfItsOwn: Bool { get }
   /// The caller may have other user or group ids from now on.
   func credentialsChanged()
+  /// The caller has opened a descriptor of a kind that rows are for: from now on, calls that have such rows are to be
+  /// looked at, also those of its threads and of the children that it makes.
+  func opened(_ kind: DescriptorKind)
 }
 
 extension CallerState {
@@ -218,6 +238,8 @@ extension CallerState {
   public var hasMemoryOfItsOwn: Bool { true }
   /// Does nothing.
   public func credentialsChanged() {}
+  /// Does nothing.
+  public func opened(_ kind: DescriptorKind) {}
 }
 
 /// What the kernel, or a wrapper in its stead, answers.
@@ -281,7 +303,9 @@ public struct Transaction: ~Copyable {
     self.host = host
     physicalCall = call
     physicalArguments = arguments
-    row = names.boundary.row(for: call, arguments)
+    row =
+      names.boundary.row(for: call, arguments)
+      ?? names.boundary.descriptorRow(for: call, arguments) { host.kind(ofDescriptor: $0) }
   }
 
   deinit {
@@ -431,7 +455,7 @@ public struct Transaction: ~Copyable {
         try host.scratch(UnsafeRawBufferPointer(bytes))
       }
       physicalArguments[index] = scratch.rawValue
-    case .result: break
+    case .result, .signals: break
     }
   }
 
@@ -487,6 +511,8 @@ public struct Transaction: ~Copyable {
         shape.virtual(of: physical, in: transaction.names)
       }
       try write(virtual ?? physical, to: address.advanced(by: offset))
+    case .signals(let index, let inVectors, let shape):
+      translateSignals(of: index, inVectors: inVectors, count: value, shape)
     case .argument: break
     }
   }

@@ -23,6 +23,11 @@ package struct SeccompData: Sendable, Hashable {
     self.arguments = arguments
   }
 
+  /// An argument; 0 for a missing one.
+  subscript(argument index: Int) -> UInt64 {
+    arguments.indices.contains(index) ? arguments[index] : 0
+  }
+
   /// The word at an offset; nil outside the data or between words.
   func word(at offset: UInt32) -> UInt32? {
     guard offset % 4 == 0, offset < 64 else { return nil }
@@ -35,7 +40,7 @@ package struct SeccompData: Sendable, Hashable {
         if index < 0 {
           instructionPointer
         } else {
-          index < arguments.count ? arguments[index] : 0
+          self[argument: index]
         }
       return UInt32(truncatingIfNeeded: offset % 8 == 0 ? value : value >> 32)
     }

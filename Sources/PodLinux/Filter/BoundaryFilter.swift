@@ -1,3 +1,5 @@
+internal import CLinux
+internal import Glibc
 package import PodCore
 package import SystemPackage
 
@@ -43,17 +45,17 @@ package enum BoundaryFilter {
     return FilterRules(rules, unlisted: reportsRefusals ? interposed : .noFunction)
   }
 
-  /// The filter as bytes (`struct sock_filter`).
+  /// What keeps this program and its children from having filters; nil when nothing does.
   ///
-  /// - Throws: `.invalidArgument` for rows that can't be meant, `.argListTooLong` for too many.
-  package static func program(
-    for table: BoundaryTable, interposers: [any Interposer], interposed: FilterRules.Action,
-    reportsRefusals: Bool = false
-  ) throws(Errno) -> [UInt8] {
-    try rules(
-      for: table, interposers: interposers, interposed: interposed,
-      reportsRefusals: reportsRefusals
-    ).program().bytes
+  /// The kernel is asked to take a filter from nowhere: where it takes filters at all, it says that the address is bad.
+  /// An answer that comes from a filter around this program is seen too, as long as that filter doesn't look at the
+  /// address.
+  ///
+  /// Source: seccomp(2), "Errors"; kernel/seccomp.c, `seccomp_prepare_user_filter`.
+  package static var obstacle: Errno? {
+    let setModeFilter: UInt32 = 1
+    let result = CLinux_seccomp(setModeFilter, 0, nil)
+    return result == -EFAULT ? nil : Errno(rawValue: -result)
   }
 
   private static func item(

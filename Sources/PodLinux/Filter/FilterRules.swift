@@ -141,6 +141,26 @@ package struct FilterRules: Sendable, Hashable {
     return try compiler.compile(self, runs: runs())
   }
 
+  /// What becomes of one call: what ``program()`` decides, for a backend that looks at each call itself.
+  ///
+  /// - Complexity: O(1), and the number's cases.
+  package func action(for call: SeccompData) -> Action {
+    guard call.architecture == architecture, call.number < Self.x32Mark else { return .noFunction }
+    guard let rule = rules[call.number] else { return unlisted }
+    for item in rule.cases {
+      let holds = item.conditions.allSatisfy { condition in
+        let word =
+          switch condition.operand {
+          case .argument(let index): call[argument: index]
+          case .instructionPointer: call.instructionPointer
+          }
+        return word & condition.mask == condition.value
+      }
+      if holds { return item.action }
+    }
+    return rule.action
+  }
+
   /// Numbers in a row with the same rule.
   fileprivate struct Run {
     var first: UInt32

@@ -1,0 +1,21 @@
+internal import SystemPackage
+
+/// What the kernel says of a task in `/proc/TID/status`.
+enum ProcessStatus {
+  /// The first number of a line: "PPid", "Uid" …; nil when there is no such task or line.
+  ///
+  /// Source: proc_pid_status(5).
+  static func number(_ field: String, of task: Int32) -> Int? {
+    guard let file = try? FileDescriptor.open("/proc/\(task)/status", .readOnly) else { return nil }
+    defer { try? file.close() }
+    let text = withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
+      let count = (try? file.read(into: buffer)) ?? 0
+      return String(decoding: buffer[..<count], as: UTF8.self)
+    }
+    // A name of a program is escaped there: no line begins in it.
+    for line in text.split(separator: "\n") where line.hasPrefix(field + ":\t") {
+      return line.dropFirst(field.count + 2).split(separator: "\t").first.flatMap { Int($0) }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,86 @@
+import Glibc
+import PodCore
+import PodPtrace
+import PodTestSupport
+import SystemPackage
+import Testing
+
+/// Arguments that no program should pass.
+@Suite("Hostile arguments", .serialized)
+struct HostileCallTests {
+  /// Lines "NUMBER ROUND OUTCOME".
+  private func outcomes(_ command: [String]) async throws -> [String] {
+    let outcome = try await TestEnvironment.native.run(
+      command[0], Array(command.dropFirst()), seconds: 300)
+    try #require(outcome.status == .exited(0), "\(outcome.output)")
+    return outcome.lines
+  }
+
+  @Test(
+    "get the errno that they get without a pod", .timeLimit(.minutes(10)),
+    arguments: Amount.isLong ? 1...20 : 1...1)
+  func sameErrno(seed: Int) async throws {
+    let program = try await TestPrograms.path("hostile_calls")
+    let words = [program, "compare", "\(seed)", "\(Amount.of(3, long: 10))"]
+    let user = "\(Amount.user())"
+    // no_new_privs is always on in pods, and a few calls ask for it.
+    let asUser =
+      getuid() == 0
+      ? ["setpriv", "--no-new-privs", "--reuid", user, "--regid", user, "--clear-groups"]
+      : ["setpriv", "--no-new-privs"]
+    let native = try await outcomes(asUser + words)
+    let inPod = try await outcomes(asUser + [try TestPrograms.podrun(), "--"] + words)
+    #expect(native.count > 700)
+    #expect(native.count == inPod.count)
+    var compared = 0
+    for (left, right) in zip(native, inPod) {
+      let number = try #require(left.split(separator: " ").first.flatMap { UInt16($0) })
+      // What a pod answers by itself, by design.
+      let rows = Syscall(rawValue: number).map { BoundaryTable.standard.rows(for: $0) } ?? []
+      if rows.contains(where: { $0.staticErrno != nil }) || Self.decidedByPods.contains(number) {
+        continue
+      }
+      if left.hasSuffix("blocks") || right.hasSuffix("blocks") { continue }
+      compared += 1
+      #expect(left == right, "\(Syscall(rawValue: number).map { "\($0)" } ?? "?")")
+    }
+    #expect(compared > 600)
+  }
+
+  /// Calls whose answer isn't the kernel's alone, though they have no constant one.
+  private static let decidedByPods: Set<UInt16> = []
+
+  @Test(
+    "never disturb the supervisor, while memory changes under it", .timeLimit(.minutes(5)),
+    arguments: Amount.isLong ? 1...10 : 1...1)
+  func storm(seed: Int) async throws {
+    let program = try await TestPrograms.path("hostile_calls")
+    try await withPod(backend: .ptrace) { pod in
+      var options = Pod.PlatformOptions()
+      if getuid() == 0 {
+        options.userID = Amount.user()
+        options.groupID = options.userID
+        options.supplementaryGroups = []
+      }
+      let result = try await pod.run(
+        .path(FilePath(program)),
+        arguments: ["storm", "\(seed)", "\(Amount.of(2_000, long: 20_000))"],
+        platformOptions: options, output: .string(limit: 10_000), error: .combinedWithOutput)
+      #expect(result.terminationStatus == .exited(0), "\(result.standardOutput)")
+      print("storm \(seed): \(result.standardOutput)", terminator: "")
+      #expect(await pod.settledDisagreements() == [])
+      let after = try await pod.run(
+        .name("sh"), arguments: ["-c", "true & wait $! && echo $PPID"], output: .string(limit: 100))
+      #expect(after.standardOutput == "1\n")
+    }
+  }
+
+  @Test("memory that a pod put into a process can be taken away by it")
+  func withoutScratch() async throws {
+    let program = try await TestPrograms.path("without_scratch")
+    for environment in [TestEnvironment.native, .ptrace] {
+      let outcome = try await environment.run(program)
+      #expect(outcome.status == .exited(0), "\(outcome.output)")
+    }
+  }
+}
