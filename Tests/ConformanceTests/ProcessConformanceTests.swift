@@ -1,6 +1,9 @@
+import CLinux
 import Glibc
 import PodCore
+import PodPtrace
 import PodTestSupport
+import SystemPackage
 import Testing
 
 /// The programs of `Tests/Programs`: each exits with 0 natively, and so it must in every pod.
@@ -15,12 +18,15 @@ struct ProcessConformanceTests {
     "process_names_in", "no_way_out", "file_owners", "clocks_and_timers",
     "capabilities_and_priorities", "dying_threads", "segments", "many_threads", "parent_death",
     "killed_owners", "thread_churn", "thread_cancellation",
+    "signal_payloads", "message_senders", "process_handles", "users_processes", "names_in_calls",
+    "subreapers", "terminal_sessions",
   ]
 
   /// What musl's own headers, which come without the kernel's and glibc's extensions, can't compile.
   static let needsKernelHeaders: Set = [
     "clone_words", "clone_flags", "lock_owners", "process_names_in", "clocks_and_timers",
-    "capabilities_and_priorities", "file_owners", "killed_owners", "thread_cancellation",
+    "capabilities_and_priorities", "file_owners", "names_in_calls", "killed_owners",
+    "thread_cancellation",
   ]
 
   @Test("dynamic programs", arguments: programs, TestEnvironment.allCases)
@@ -50,9 +56,43 @@ struct ProcessConformanceTests {
 
   @Test("who is outside is out of reach", arguments: TestEnvironment.pods)
   func outsider(environment: TestEnvironment) async throws {
+    let path = try TestPrograms.write("", to: "locked-\(environment.rawValue.hashValue)")
+    let file = try FileDescriptor.open(FilePath(path), .readWrite)
+    defer { try? file.close() }
+    var lock = flock()
+    lock.l_type = Int16(F_WRLCK)
+    try #require(fcntl(file.rawValue, F_SETLK, &lock) == 0)
     let outcome = try await environment.run(
-      try await TestPrograms.path("outsider"), ["\(getpid())"])
+      try await TestPrograms.path("outsider"), ["\(getpid())", path])
     #expect(outcome.status == .exited(0), "\(outcome.output)")
+  }
+
+  @Test(
+    "a descriptor of a process outside gives nothing",
+    arguments: [PtraceBackend.Stops.filtered, .everyCall])
+  func foreignHandle(stops: PtraceBackend.Stops) async throws {
+    let program = try await TestPrograms.path("foreign_handle")
+    let handle = CLinux_pidfd_open(getpid(), 0)
+    try #require(handle >= 0)
+    let result = try await withPod(backend: .ptrace(stops: stops)) { pod in
+      try await pod.run(
+        .path(FilePath(program)),
+        input: .fileDescriptor(
+          FileDescriptor(rawValue: handle), closeAfterSpawningProcess: true),
+        output: .string(limit: 4096), error: .combinedWithOutput)
+    }
+    #expect(result.terminationStatus == .exited(0), "\(result.standardOutput)")
+  }
+
+  @Test(
+    "a user's processes outside keep their priorities",
+    arguments: [TestEnvironment.ptrace, .ptraceEveryCall])
+  func usersProcessesOutside(environment: TestEnvironment) async throws {
+    let before = getpriority(Int32(PRIO_PROCESS.rawValue), UInt32(getpid()))
+    let outcome = try await environment.run(
+      try await TestPrograms.path("users_processes"), ["inside"])
+    #expect(outcome.status == .exited(0), "\(outcome.output)")
+    #expect(getpriority(Int32(PRIO_PROCESS.rawValue), UInt32(getpid())) == before)
   }
 
   @Test(

@@ -33,7 +33,8 @@ internal import Testing
       }
     }
 
-    private func answer(_ call: inout MockKernel.Call, _ probe: Probe, _ value: Int32) -> CallResult {
+    private func answer(_ call: inout MockKernel.Call, _ probe: Probe, _ value: Int32) -> CallResult
+    {
       // F_GETOWN asks by F_GETOWN_EX, which tells the kind of owner first.
       if probe.call == .fcntl, case .result = probe.slot {
         let owner = RemoteAddress(rawValue: call.arguments[2])

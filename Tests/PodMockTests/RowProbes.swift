@@ -265,7 +265,8 @@ extension Probe {
       "P34", .ioctl, [7, info, 0], .word(2, 20),
       [.outside: .fails(.noSuchProcess), .zero: .fails(.noSuchProcess)],
       words: [0: 1, 16: 0x7FFF_0000]),
-    shown("P34", .ioctl, [7, info, 0], .word(2, 24), words: [0: 1, 16: 0x7FFF_0000, 20: 0x7FFF_0000]),
+    shown(
+      "P34", .ioctl, [7, info, 0], .word(2, 24), words: [0: 1, 16: 0x7FFF_0000, 20: 0x7FFF_0000]),
     shown(
       "P65", .fcntl, [5, 9], .result, [.thread: .named]),
     shown("P66", .fcntl, [5, 16, 0], .word(2, 4), [.thread: .named], words: [0: 1]),

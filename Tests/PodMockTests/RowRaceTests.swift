@@ -90,7 +90,7 @@ internal import Testing
     }
   }
 
-  @Test("a priority for all of a user's processes isn't that of who got a number meanwhile, outside")
+  @Test("a user's priority isn't that of who got a process's number meanwhile, outside")
   func usersProcesses() {
     expectProtected(
       "priority of a user", numbers: 100...103, removing: [[.step(.hold, of: .setpriority)]]
@@ -227,6 +227,21 @@ internal import Testing
     #expect(process.call(.setpriority, 2, 7, 11) == .success(0))
     #expect(process.call(.getpriority, 2, 7) == .success(9))
     #expect(process.call(.getpriority, 2, 8) == .failure(.noSuchProcess))
+  }
+
+  @Test("a group of zombies, whose number is about to be another's, is changed in no way")
+  func groupsOfZombies() {
+    let parent = MockKernel().boot()
+    parent.call(.fork)
+    parent.call(.setpgid, 3, 3)
+    #expect(parent.call(.setpriority, 1, 3, 5) == .failure(.invalidArgument))
+    parent.pod?.process(3)?.exit()
+    #expect(parent.call(.setpriority, 1, 3, 5) == .failure(.noSuchProcess))
+    #expect(parent.call(.ioprio_set, 2, 3, 5) == .failure(.noSuchProcess))
+    #expect(parent.call(.fcntl, 5, 8, -3) == .failure(.noSuchProcess))
+    // A wait may name it, and it takes any signal.
+    #expect(parent.call(.kill, -3, 15) == .success(0))
+    #expect(parent.wait(for: -3).map(\.child) == .success(3))
   }
 
   @Test("a descriptor from outside gives nothing")

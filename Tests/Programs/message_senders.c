@@ -5,7 +5,9 @@
 
 int main(void) {
   char name[64];
-  snprintf(name, sizeof name, "/pod-test-%d-%ld", getpid(), (long)time(NULL));
+  struct timespec now;
+  CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+  snprintf(name, sizeof name, "/pod-test-%ld-%ld", (long)now.tv_sec, now.tv_nsec);
   struct mq_attr attributes = {.mq_maxmsg = 1, .mq_msgsize = 8};
   mqd_t queue = mq_open(name, O_CREAT | O_EXCL | O_RDWR, 0600, &attributes);
   // Kernels and engines without message queues, or with none left.

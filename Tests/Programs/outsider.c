@@ -1,4 +1,5 @@
-// Run with the number that the kernel has for a process outside the pod: no descriptor gives authority over it.
+// Run with the number that the kernel has for a process outside the pod, and with a file that it has locked: no
+// descriptor gives authority over it, and nothing shows its number.
 #include "check.h"
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -8,7 +9,7 @@
 #endif
 
 int main(int count, char **arguments) {
-  CHECK_EQUAL(count, 2);
+  CHECK_EQUAL(count, 3);
   char path[64];
   snprintf(path, sizeof path, "/proc/%s", arguments[1]);
   // The kernel takes such a directory for a process descriptor.
@@ -23,6 +24,14 @@ int main(int count, char **arguments) {
   CHECK(syscall(SYS_pidfd_send_signal, self, 0, NULL, 0) == 0);
   CHECK(syscall(SYS_pidfd_send_signal, -20000, 0, NULL, 0) == 0);
   CHECK(syscall(SYS_pidfd_send_signal, 0, 0, NULL, 0) == -1 && errno == EBADF);
+
+  // P67: somebody holds the lock, nobody that could be named.
+  int locked = open(arguments[2], O_RDONLY);
+  CHECK(locked >= 0);
+  struct flock lock = {.l_type = F_WRLCK};
+  CHECK(fcntl(locked, F_GETLK, &lock) == 0);
+  CHECK_EQUAL(lock.l_type, F_WRLCK);
+  CHECK_EQUAL(lock.l_pid, 0);
 
   int pair[2];
   CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);

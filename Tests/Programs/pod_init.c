@@ -26,6 +26,34 @@ int main(void) {
   CHECK(setpgid(0, 1) == -1 && errno == EPERM);
   CHECK(getpgid(1) == 1);
   CHECK(getsid(1) == 1);
+  // P27: everybody but the caller and process 1, in every session; the signal is one that nobody outside would mind.
+  sigset_t urgent;
+  sigemptyset(&urgent);
+  sigaddset(&urgent, SIGURG);
+  CHECK(sigprocmask(SIG_BLOCK, &urgent, NULL) == 0);
+  pid_t all[3];
+  int ready[2];
+  CHECK(pipe(ready) == 0);
+  for (int i = 0; i < 3; i++) {
+    all[i] = fork();
+    CHECK(all[i] >= 0);
+    if (all[i] == 0) {
+      if (i == 1) CHECK(setsid() == getpid());
+      if (i == 2) CHECK(setpgid(0, 0) == 0);
+      CHECK(write(ready[1], "x", 1) == 1);
+      siginfo_t info;
+      CHECK_EQUAL(sigwaitinfo(&urgent, &info), SIGURG);
+      CHECK_EQUAL(info.si_pid, getppid());
+      _exit(0);
+    }
+  }
+  char byte;
+  for (int i = 0; i < 3; i++) CHECK(read(ready[0], &byte, 1) == 1);
+  CHECK(kill(-1, SIGURG) == 0);
+  for (int i = 0; i < 3; i++) reap_ok(all[i]);
+  struct timespec none = {0, 0};
+  CHECK(sigtimedwait(&urgent, NULL, &none) == -1 && errno == EAGAIN);
+
   // After all that it still adopts and its number is still taken.
   pid_t child = fork();
   CHECK(child >= 0);

@@ -1,6 +1,5 @@
-// P44, P45: a user's processes have the best priority of them all. Alone with this user in a pod only.
+// P44, P45: a user's processes have the best priority of them all. In a pod they are the pod's.
 #include "check.h"
-#include <pwd.h>
 #include <sys/resource.h>
 
 #define IOPRIO_USER 3
@@ -8,8 +7,21 @@
 #define BEST_EFFORT(level) (2 << 13 | (level))
 
 // A user with no other processes, where this one may become any; else only what holds with others present.
-int main(void) {
-  int is_alone = geteuid() == 0 && setuid(61234) == 0;
+int main(int count, char **arguments) {
+  (void)arguments;
+  if (count > 1) {
+    // In a pod only: the user's other processes are outside.
+    CHECK(setpriority(PRIO_USER, 0, 5) == 0);
+    CHECK_EQUAL(getpriority(PRIO_PROCESS, 0), 5);
+    CHECK_EQUAL(getpriority(PRIO_USER, 0), 5);
+    CHECK(syscall(SYS_ioprio_set, IOPRIO_USER, getuid(), BEST_EFFORT(6)) == 0);
+    CHECK_EQUAL(syscall(SYS_ioprio_get, IOPRIO_PROCESS, 0), BEST_EFFORT(6));
+    return 0;
+  }
+  struct timespec now;
+  CHECK(clock_gettime(CLOCK_MONOTONIC, &now) == 0);
+  uid_t chosen = 100000 + (uid_t)now.tv_nsec;
+  int is_alone = geteuid() == 0 && setuid(chosen) == 0;
   uid_t self = getuid();
   pid_t child = fork();
   CHECK(child >= 0);

@@ -66,7 +66,8 @@ public struct NameShape: Sendable {
   func physical(of value: Int32, in transaction: inout Transaction) throws(Errno) -> Int32 {
     if value == 0 || value == -1 && minusOne != .none { return value }
     if !onlyLooks, let untouchable = resource.untouchable {
-      if value == untouchable || negative != .literal && value == -untouchable { throw .notPermitted }
+      let isGroup = negative != .literal && value == -untouchable
+      if value == untouchable || isGroup { throw .notPermitted }
     }
     do throws(Errno) {
       if value > 0 { return try resource.resolve(value, in: &transaction) }

@@ -240,16 +240,16 @@ struct ShowHandle: Wrapper {
       let known = UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(size, Self.known)])
       try host.read(copy, into: known)
       if buffer.load(as: UInt64.self) & Self.hasNames != 0 {
-        for index in 0..<3 {
-          let offset = Self.nameOffset + 4 * index
-          let physical = buffer.load(fromByteOffset: offset, as: Int32.self)
-          let name =
-            transaction.step(.virtualize, on: physical) {
-              ProcessID.virtualize(physical, in: $0.names) ?? 0
-            } ?? physical
-          // The descriptor became another file's on the way. A parent may be outside.
-          if index < 2, name == 0 { throw .noSuchProcess }
-          buffer.storeBytes(of: name, toByteOffset: offset, as: Int32.self)
+        let task = buffer.load(fromByteOffset: Self.nameOffset, as: Int32.self)
+        try transaction.step(.virtualize, on: task) { transaction throws(Errno) in
+          for index in 0..<3 {
+            let offset = Self.nameOffset + 4 * index
+            let physical = buffer.load(fromByteOffset: offset, as: Int32.self)
+            let name = ProcessID.virtualize(physical, in: transaction.names) ?? 0
+            // The descriptor became another file's on the way. A parent may be outside.
+            if index < 2, name == 0 { throw .noSuchProcess }
+            buffer.storeBytes(of: name, toByteOffset: offset, as: Int32.self)
+          }
         }
       }
       try host.write(UnsafeRawBufferPointer(buffer), to: address)

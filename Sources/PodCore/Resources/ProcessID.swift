@@ -43,8 +43,8 @@ public enum ProcessID: Resource {
     .wrapped(.clone, by: Fork(), performed: .inCallerBlocking),  // P7–P10, P14, P16
     .refused(
       .clone3, .noFunction,
-      because: "its flags, and the ids that set_tid asks for, are in memory, where a sibling thread can change "
-        + "them after a check; libraries fall back to clone"),  // P7, P12
+      because: "its flags, and the ids that set_tid asks for, are in memory, where a sibling "
+        + "thread can change them after a check; libraries fall back to clone"),  // P7, P12
     .wrapped(.wait4, by: WaitForChild(), performed: .inCallerBlocking),  // P17, P19
     .wrapped(.waitid, by: WaitForChild(), performed: .inCallerBlocking),  // P18, S7
     .wrapped(.unshare, by: StayInNamespaces(), performed: .inCaller),  // P15

@@ -14,17 +14,23 @@ public enum Scheduling {
 
   /// The rows of priorities. Source: include/uapi/linux/{resource,ioprio,prctl}.h.
   public static let boundary: [BoundaryRow] = [
-    .translated(.getpriority, when: which(0, "PRIO_PROCESS"), in: [.argument(1, shown)]),  // P44
-    .translated(.getpriority, when: which(1, "PRIO_PGRP"), in: [.argument(1, shownGroup)]),  // P44
+    .translated(
+      .getpriority, when: which(0, "PRIO_PROCESS"), in: [.argument(1, shown)]),  // P44
+    .translated(
+      .getpriority, when: which(1, "PRIO_PGRP"), in: [.argument(1, shownGroup)]),  // P44
     .wrapped(.getpriority, when: which(2, "PRIO_USER"), by: ForUser()),  // P44
     .translated(.setpriority, when: which(0, "PRIO_PROCESS"), in: [.argument(1, tid)]),  // P44
     .translated(.setpriority, when: which(1, "PRIO_PGRP"), in: [.argument(1, pgid)]),  // P44
     .wrapped(.setpriority, when: which(2, "PRIO_USER"), by: ForUser()),  // P44
-    .translated(.ioprio_get, when: which(1, "IOPRIO_WHO_PROCESS"), in: [.argument(1, shown)]),  // P45
-    .translated(.ioprio_get, when: which(2, "IOPRIO_WHO_PGRP"), in: [.argument(1, shownGroup)]),  // P45
+    .translated(
+      .ioprio_get, when: which(1, "IOPRIO_WHO_PROCESS"), in: [.argument(1, shown)]),  // P45
+    .translated(
+      .ioprio_get, when: which(2, "IOPRIO_WHO_PGRP"), in: [.argument(1, shownGroup)]),  // P45
     .wrapped(.ioprio_get, when: which(3, "IOPRIO_WHO_USER"), by: ForUser()),  // P45
-    .translated(.ioprio_set, when: which(1, "IOPRIO_WHO_PROCESS"), in: [.argument(1, tid)]),  // P45
-    .translated(.ioprio_set, when: which(2, "IOPRIO_WHO_PGRP"), in: [.argument(1, pgid)]),  // P45
+    .translated(
+      .ioprio_set, when: which(1, "IOPRIO_WHO_PROCESS"), in: [.argument(1, tid)]),  // P45
+    .translated(
+      .ioprio_set, when: which(2, "IOPRIO_WHO_PGRP"), in: [.argument(1, pgid)]),  // P45
     .wrapped(.ioprio_set, when: which(3, "IOPRIO_WHO_USER"), by: ForUser()),  // P45
     .translated(
       .prctl, when: which(62, "PR_SCHED_CORE"), in: [.argument(2, tid)],

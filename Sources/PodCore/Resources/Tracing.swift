@@ -28,14 +28,16 @@ public enum Tracing {
         + "perf_event_paranoid 3"),  // P53
     .refused(
       .bpf, .notPermitted,
-      because: "its programs and queries see the host's tasks; so it is without privileges"),  // P54, R1
+      because: "its programs and queries see the host's tasks; so it is without privileges"
+    ),  // P54, R1
     .refused(.userfaultfd, .notPermitted, because: faults),  // P59
     .refused(
       .ioctl, when: .argument(1, is: 0xAA00, "USERFAULTFD_IOC_NEW"), .notPermitted,
       because: faults),  // P59
     .refused(
       .fanotify_init, .notPermitted,
-      because: "its events carry physical pids; so it is without privileges, and inotify remains"),  // P60
+      because: "its events carry physical pids; so it is without privileges, and inotify remains"
+    ),  // P60
     .refused(.io_uring_setup, .noFunction, because: ring),  // P61
     .refused(.io_uring_enter, .noFunction, because: ring),  // P61
     .refused(.io_uring_register, .noFunction, because: ring),  // P61
