@@ -20,7 +20,21 @@ extension Supervisor {
   // MARK: Reports
 
   /// The next report of any thread; nil when nothing of the pod is left.
+  ///
+  /// Of several threads that have reports wait4 takes the one that was made last, so a few young ones that call all the time
+  /// would keep all others waiting. Every few reports, therefore, all that stand still are queued and served in turn, and
+  /// then one that has ended; ends are taken only when they are served, since whoever is waited for loses its number.
+  ///
+  /// Source: kernel/ptrace.c, `__ptrace_link`; kernel/exit.c, `ptrace_do_wait`.
   func nextReport() -> (tid: Int32, status: Int32)? {
+    if let next = takeQueued() { return next }
+    if turns >= Self.turnsWithoutQueue, tracees.count > 2 {
+      turns = 0
+      queueStops()
+      if let next = takeEndOrStop() { return next }
+      if let next = takeQueued() { return next }
+    }
+    turns += 1
     var idle: UInt32 = 0
     while true {
       var status: Int32 = 0
@@ -34,6 +48,41 @@ extension Supervisor {
       idle &+= 1
       if idle < 4 { sched_yield() } else { usleep(min(idle, 250) * 20) }
     }
+  }
+
+  private static let turnsWithoutQueue = 4
+
+  /// Takes the reports of all threads that stand still.
+  private func queueStops() {
+    var info = siginfo_t()
+    let options = WSTOPPED | WNOHANG | Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD)
+    while CLinux_waitid(Int32(P_ALL.rawValue), 0, &info, options, nil) == 0 {
+      let tid = CLinux_siginfo_pid(&info)
+      if tid == 0 { return }
+      queue.append(
+        QueuedStop(
+          tid: tid, status: CLinux_siginfo_status(&info) << 8 | 0x7F, isKnown: tracees[tid] != nil))
+    }
+  }
+
+  /// The next of those that still stand where they stood: a thread that was killed in its turn, or that an exec gave another
+  /// one's number, has a newer report.
+  private func takeQueued() -> (tid: Int32, status: Int32)? {
+    while let next = queue.popFirst() {
+      if next.isKnown, tracees[next.tid] == nil { continue }
+      if hasReport(next.tid) { continue }
+      return (next.tid, next.status)
+    }
+    return nil
+  }
+
+  /// The report of one thread that has ended; of another one, should it have stopped meanwhile: waits of a tracer report
+  /// stops whether they are asked for or not.
+  private func takeEndOrStop() -> (tid: Int32, status: Int32)? {
+    var status: Int32 = 0
+    let options = CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD | Int(WNOHANG)
+    let tid = CLinux_wait4(-1, &status, Int32(options), nil)
+    return tid > 0 ? (tid, status) : nil
   }
 
   /// Waits for the next report of one thread, and takes that of no other: nothing that its call names can be reaped
@@ -123,7 +172,8 @@ extension Supervisor {
 
   /// Looks for threads that nobody told us of: that stand still, and then that are gone.
   func findMissedReport() -> (tid: Int32, status: Int32)? {
-    for tracee in tracees.values {
+    let queued = Set(queue.map(\.tid))
+    for tracee in tracees.values where !queued.contains(tracee.tid) {
       if let status = missedStop(of: tracee) { return (tracee.tid, status) }
     }
     for tracee in tracees.values {

@@ -17,6 +17,16 @@ final class Supervisor {
   private let pulse: Pulse
   /// Whether reports are looked for rather than slept for; see ``nextReport()``.
   var isWatchful = false
+  /// Threads whose stops were taken together, in the order in which they are served.
+  var queue: ArraySlice<QueuedStop> = []
+  struct QueuedStop {
+    let tid: Int32
+    let status: Int32
+    /// Whether its birth was known then.
+    let isKnown: Bool
+  }
+  /// Reports since the last time that all were taken together.
+  var turns = 0
 
   var tracees: [Int32: Tracee] = [:]
   /// Newborns whose first stop came before the event that tells whose they are, with the stop's signal.

@@ -20,7 +20,7 @@ struct ProcessConformanceTests {
     "crowd", "exec_chain", "busy_family", "without_scratch", "changing_code",
     "killed_owners", "thread_churn", "thread_cancellation",
     "signal_payloads", "message_senders", "process_handles", "users_processes", "names_in_calls",
-    "subreapers", "terminal_sessions",
+    "subreapers", "terminal_sessions", "fair_share",
   ]
 
   /// What musl's own headers, which come without the kernel's and glibc's extensions, can't compile.

@@ -174,5 +174,6 @@ static inline int CLinux_ptrace_get_syscall_info(pid_t tid, struct CLinux_syscal
 // siginfo_t's fields are macros over nested unions, which Swift does not import.
 static inline pid_t CLinux_siginfo_pid(const siginfo_t *info) { return info->si_pid; }
 static inline void CLinux_siginfo_set_pid(siginfo_t *info, pid_t pid) { info->si_pid = pid; }
+static inline int CLinux_siginfo_status(const siginfo_t *info) { return info->si_status; }
 
 #endif
