@@ -75,6 +75,11 @@ let package = Package(
       swiftSettings: strict),
 
     .testTarget(
+      name: "FaultTests",
+      dependencies: ["PodCore", "PodPtrace", "PodTestSupport", "podrun", subprocess, system],
+      swiftSettings: strict),
+
+    .testTarget(
       name: "PodrunTests",
       dependencies: [
         "PodCore", "PodLinux", "CLinux", "PodTestSupport", "podrun", "embed", subprocess, system,

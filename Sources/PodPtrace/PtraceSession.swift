@@ -55,12 +55,18 @@ final class PtraceSession: BackendSession {
       }
       setup.degraded(CallRules.withoutFilter(obstacle))
     }
+    guard seesItself else {
+      throw PodError(
+        .backendUnavailable,
+        "/proc isn't mounted, or it is that of another pid namespace: mount it (mount -t proc proc /proc)"
+      )
+    }
     let podInit: PodInit
-    do throws(Errno) {
+    do throws(PodInit.StartFailure) {
       podInit = try PodInit.start(mode: .traced)
     } catch {
       throw PodError(
-        .backendUnavailable, "the pod's init could not be started", underlyingError: error)
+        .backendUnavailable, error.explanation, underlyingError: error.error)
     }
     let mailbox = Mailbox(podInit: podInit)
     let pulse = Pulse()
@@ -79,7 +85,9 @@ final class PtraceSession: BackendSession {
     } catch {
       podInit.end()
       throw PodError(
-        .backendUnavailable, "no thread to be had for the tracer", underlyingError: error)
+        .backendUnavailable,
+        "no thread is to be had for the tracer: raise the limit of processes (ulimit -u, or the container's "
+          + "limit of pids)", underlyingError: error)
     }
     if case .failure(let error) = await seized.value {
       podInit.end()
@@ -96,6 +104,15 @@ final class PtraceSession: BackendSession {
     return PtraceSession(
       mailbox: mailbox, ended: ended, thread: thread,
       watch: Watch(pulse: pulse, podInit: podInit, mailbox: mailbox, setup: setup))
+  }
+
+  /// Whether /proc shows this process by the number that it knows of itself.
+  private static var seesItself: Bool {
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: 16) { buffer in
+      guard let start = buffer.baseAddress else { return false }
+      let count = readlink("/proc/self", start, buffer.count)
+      return count > 0 && buffer[..<count].elementsEqual("\(getpid())".utf8.map { CChar($0) })
+    }
   }
 
   /// Whether the host program has a tracer.

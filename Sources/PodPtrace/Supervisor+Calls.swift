@@ -149,7 +149,10 @@ extension Supervisor {
       if changes || tracee.position == .exit {
         guard begin(tracee, transaction.physicalCall, transaction.physicalArguments) else {
           drop(transaction)
-          return serveLost(tracee)
+          if tracee.lost != nil { return serveLost(tracee) }
+          // It was killed, and can't be answered, or its own code is no call any more.
+          tracee.position = .exit
+          return answer(tracee, .failure(.badAddress))
         }
       }
       let performed = transaction.row?.performed ?? .inCaller

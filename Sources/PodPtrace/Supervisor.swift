@@ -331,6 +331,7 @@ final class Supervisor {
       }
       if let launch, failure.stage == .filter, beginAgain(launch, without: failure.error) { return }
       launch?.answer(.failure(PodError(failure, of: launch?.request)))
+      claimLostForks()
     }
   }
 
@@ -372,6 +373,7 @@ final class Supervisor {
       }
     }
     resume(tracee)
+    claimLostForks()
   }
 
   /// Whether we have nothing to expect of a task any more.
@@ -484,8 +486,8 @@ final class Supervisor {
   /// Claims newborns whose parent was killed between the birth and its event.
   private func claimLostForks() {
     guard !lostForks.isEmpty, !unclaimed.isEmpty else { return }
-    // While a fork is in flight its event may still name the newborn.
-    guard !tracees.values.contains(where: \.awaitsNewborn) else { return }
+    // While a fork is in flight, init's for a launch too, its event may still name the newborn.
+    guard launches.isEmpty, !tracees.values.contains(where: \.awaitsNewborn) else { return }
     for (child, signal) in unclaimed {
       let physical = PhysicalName<ProcessID>(rawValue: child)
       // Which of the lost forks made it, only its session tells; its group it tells itself.
@@ -652,6 +654,11 @@ extension PodError {
       self.init(
         .notExecutable, "\(name) can't be executed: check its permissions and its format",
         underlyingError: failure.error)
+    case .fork where failure.error == .resourceTemporarilyUnavailable:
+      self.init(
+        .launchFailed,
+        "no process is to be had for \(name): raise the limit of processes (ulimit -u, or the container's "
+          + "limit of pids)", underlyingError: failure.error)
     case .directory:
       self.init(
         .workingDirectory,

@@ -128,6 +128,8 @@ final class Tracee {
   var announcesEnd = false
   /// How often in a row nothing was found of it.
   var missing = 0
+  /// Whether it was made to stop because it ran on instead of making a call for us.
+  var wasCaught = false
   /// Whether it was made to stop so that its next call stops too.
   var wasInterrupted = false
   /// Whether a group stop came while it did.
