@@ -37,6 +37,7 @@ extension Supervisor {
     turns += 1
     var idle: UInt32 = 0
     while true {
+      if !isWatchful, Self.hostTakesReports.load(ordering: .relaxed) { becomeWatchful() }
       var status: Int32 = 0
       let options = CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD | (isWatchful ? Int(WNOHANG) : 0)
       let tid = CLinux_wait4(-1, &status, Int32(options), nil)
@@ -46,6 +47,8 @@ extension Supervisor {
       if let missed = findMissedReport() { return missed }
       // On a busy machine a yield can be long.
       idle &+= 1
+      // Newborns of parents that are gone, and that nobody told us of.
+      if tracees.isEmpty || isEnding, idle % 16 == 15 { endUnknown() }
       if idle < 4 { sched_yield() } else { usleep(min(idle, 250) * 20) }
     }
   }
@@ -155,12 +158,23 @@ extension Supervisor {
     while CLinux_waitid(Int32(P_ALL.rawValue), 0, &info, options, nil) == -EINTR {}
   }
 
+  /// Ends the tracees that have no name.
+  private func endUnknown() {
+    let tracer = pulse.tracer.load(ordering: .relaxed)
+    for process in Watch.tracees(of: tracer) where tracees[process] == nil {
+      Watch.kill(process, tracedBy: tracer)
+      // It may stand still before its end.
+      _ = CLinux_ptrace_cont(process, 0)
+    }
+  }
+
   // MARK: What the host program took
 
   /// From now on nobody sleeps in wait4.
   func becomeWatchful() {
     guard !isWatchful else { return }
     isWatchful = true
+    pulse.isWatchful.store(true, ordering: .relaxed)
     Self.hostTakesReports.store(true, ordering: .relaxed)
     setup.degraded(
       "a thread of the host program waits for any child and takes the tracer's reports with it; they are looked for, "

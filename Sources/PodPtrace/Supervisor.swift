@@ -14,7 +14,7 @@ final class Supervisor {
   let podInit: PodInit
   private let mailbox: Mailbox
   private(set) var rules: CallRules
-  private let pulse: Pulse
+  let pulse: Pulse
   /// Whether reports are looked for rather than slept for; see ``nextReport()``.
   var isWatchful = false
   /// Threads whose stops were taken together, in the order in which they are served.
@@ -95,6 +95,7 @@ final class Supervisor {
     seeWhetherHostTakesReports()
     while let (tid, status) = nextReport() {
       if tid != podInit.processID { pulse.reports.add(1, ordering: .relaxed) }
+      pulse.turns.add(1, ordering: .relaxed)
       serve(tid, status)
       if pulse.isAskedToLook.load(ordering: .relaxed) { look() }
     }

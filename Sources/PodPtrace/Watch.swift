@@ -9,6 +9,10 @@ internal import SystemPackage
 final class Pulse: Sendable {
   /// How many reports of programs it has served.
   let reports = Atomic<UInt64>(0)
+  /// How many reports it has served, init's among them.
+  let turns = Atomic<UInt64>(0)
+  /// Whether it never sleeps in wait4, and finds what it missed by itself.
+  let isWatchful = Atomic<Bool>(false)
   /// Its thread id; 0 before it runs.
   let tracer = Atomic<Int32>(0)
   /// Whether it is to look for reports that it missed, as soon as it is awake.
@@ -37,16 +41,32 @@ struct Watch: Sendable {
       let reports = pulse.reports.load(ordering: .relaxed)
       if reports != seen {
         (seen, pause) = (reports, Self.shortest)
-      } else if standsStillUnseen(podInit.processID) {
-        try? await Task.sleep(for: Self.shortest)
-        // A supervisor that is awake has let it go by now.
-        if standsStillUnseen(podInit.processID) { return await giveUp() }
+      } else if await sleepsForEver() {
+        return await giveUp()
       } else {
         pulse.isAskedToLook.store(true, ordering: .relaxed)
         mailbox.wake()
         pause = min(pause * 2, Self.longest)
       }
     }
+  }
+
+  /// Whether the supervisor sleeps, has done so for a while, and isn't going to hear of init. One that is awake, however
+  /// long it doesn't get to run, lets init go on.
+  private func sleepsForEver() async -> Bool {
+    let turns = pulse.turns.load(ordering: .relaxed)
+    guard isAsleep, standsStillUnseen(podInit.processID) else { return false }
+    try? await Task.sleep(for: Self.shortest)
+    return isAsleep && standsStillUnseen(podInit.processID)
+      && pulse.turns.load(ordering: .relaxed) == turns
+  }
+
+  private var isAsleep: Bool {
+    if pulse.isWatchful.load(ordering: .relaxed) { return false }
+    let task = "/proc/self/task/\(pulse.tracer.load(ordering: .relaxed))"
+    // wait4 or waitid: with WNOHANG a thread is not to be seen there.
+    let call = Self.text(of: task + "/syscall").split(separator: " ").first.flatMap { Int($0) }
+    return call == Int(Syscall.wait4.rawValue) || call == Int(Syscall.waitid.rawValue)
   }
 
   /// Whether a tracee stands still, and its tracer isn't going to hear of it.
@@ -70,27 +90,34 @@ struct Watch: Sendable {
       ))
     repeat {
       try? podInit.signal(SIGKILL)
-      killTracees()
+      for process in Self.tracees(of: pulse.tracer.load(ordering: .relaxed)) {
+        Self.kill(process, tracedBy: pulse.tracer.load(ordering: .relaxed))
+      }
     } while (try? await Task.sleep(for: Self.shortest)) != nil
   }
 
-  /// Kills what the supervisor traces. A number isn't enough: it may be another's meanwhile.
-  private func killTracees() {
-    let tracer = pulse.tracer.load(ordering: .relaxed)
-    guard tracer != 0, let directory = opendir("/proc") else { return }
+  /// Kills a tracee. Its number isn't enough: it may be another's meanwhile.
+  static func kill(_ process: Int32, tracedBy tracer: Int32) {
+    let pidfd = CLinux_pidfd_open(process, 0)
+    guard pidfd >= 0 else { return }
+    if Self.tracer(of: process) == tracer {
+      _ = CLinux_pidfd_send_signal(pidfd, SIGKILL, nil, 0)
+    }
+    close(pidfd)
+  }
+
+  /// All processes that a thread traces.
+  static func tracees(of tracer: Int32) -> [Int32] {
+    guard tracer != 0, let directory = opendir("/proc") else { return [] }
     defer { closedir(directory) }
+    var found: [Int32] = []
     while let entry = readdir(directory) {
       let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
         pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
       }
-      guard let process = Int32(name) else { continue }
-      let pidfd = CLinux_pidfd_open(process, 0)
-      guard pidfd >= 0 else { continue }
-      defer { close(pidfd) }
-      if Self.tracer(of: process) == tracer {
-        _ = CLinux_pidfd_send_signal(pidfd, SIGKILL, nil, 0)
-      }
+      if let process = Int32(name), Self.tracer(of: process) == tracer { found.append(process) }
     }
+    return found
   }
 
   private static func text(of path: String) -> String {
