@@ -35,6 +35,8 @@ final class Supervisor {
   private var nextLaunch: UInt32 = 1
   private var isEnding = false
   private var initHasEnded = false
+  /// Whether init has yet to wait for some of what was left to it: then each call looks whether it has.
+  private(set) var initHasZombies = false
 
   init(_ setup: PodSetup, _ rules: CallRules, podInit: PodInit, mailbox: Mailbox) {
     self.setup = setup
@@ -603,6 +605,7 @@ final class Supervisor {
     var zombies = names.processes.zombies(of: ProcessTable.initial)
     if parent != ProcessTable.initial { zombies += names.processes.zombies(of: parent) }
     for zombie in zombies { reapIfGone(zombie.physical.rawValue, zombie.virtual) }
+    initHasZombies = !names.processes.zombies(of: ProcessTable.initial).isEmpty
   }
 
   private func reapIfGone(_ tgid: Int32, _ name: VirtualName<ProcessID>) {
