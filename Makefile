@@ -19,7 +19,7 @@ SERVERS    := /usr/sbin/nginx:nginx-light redis-server:redis-server \
   /usr/lib/postgresql/*/bin/initdb:postgresql
 PROGRAMS   += $(if $(wildcard /run/systemd/system),,$(SERVERS))
 
-.PHONY: run test tools lint docs install page page-check
+.PHONY: run test tiers faults tools lint docs install page page-check
 
 # Build podrun and run a program in a pod.
 run:
@@ -33,6 +33,15 @@ test: tools
 	@mkdir -p .build; set -o pipefail; $(SWIFT) test 2>&1 | tee .build/test.log || { \
 	  grep -aE -A8 'recorded an issue|error:' .build/test.log | grep -avE '^. (Test|Suite).*(passed|started)'; \
 	  tail -n 1 .build/test.log; exit 1; }
+
+# The integration tests in each privilege tier, as far as this user can make them.
+tiers: tools
+	$(SWIFT) build --build-tests
+	.ci/tiers
+
+# The fault tests in their long form.
+faults: tools
+	SWIFT_PODS_FAULTS=1 $(SWIFT) test --no-parallel --filter "FaultTests|KilledAnywhereTests"
 
 # Install what the tests use.
 tools:

@@ -11,6 +11,38 @@ enum Host {
     }
   }
 
+  /// What the language's runtime can't do without, and would wait for forever or take for nothing; nil when all is there.
+  static var obstacle: String? {
+    if access("/proc/self/cmdline", R_OK) != 0 {
+      return "/proc isn't mounted: mount it (mount -t proc proc /proc)"
+    }
+    return hasThreads(5)
+      ? nil
+      : "no threads are to be had: raise the limit of processes (ulimit -u, or the container's limit of pids)"
+  }
+
+  /// Whether so many threads can exist at once.
+  private static func hasThreads(_ count: Int) -> Bool {
+    let gate = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
+    defer { gate.deallocate() }
+    guard sem_init(gate, 0, 0) == 0 else { return true }
+    var threads: [pthread_t] = []
+    for _ in 0..<count {
+      var thread = pthread_t()
+      let result = pthread_create(
+        &thread, nil,
+        { gate in
+          if let gate { while sem_wait(gate.assumingMemoryBound(to: sem_t.self)) != 0 {} }
+          return nil
+        }, gate)
+      if result == 0 { threads.append(thread) }
+    }
+    for _ in threads { sem_post(gate) }
+    for thread in threads { pthread_join(thread, nil) }
+    sem_destroy(gate)
+    return threads.count == count
+  }
+
   /// Whether a descriptor is a terminal.
   static func isTerminal(_ descriptor: FileDescriptor) -> Bool { isatty(descriptor.rawValue) == 1 }
 

@@ -14,6 +14,10 @@ struct Podrun {
   static func main() {
     Host.openStandardStreams()
     Attendant.blockSignals()
+    if let obstacle = Host.obstacle {
+      Host.complain(obstacle)
+      Host.exit(125)
+    }
     let arguments = Array(CommandLine.arguments.dropFirst())
     if arguments.first == "syscalls" {
       SyscallsCommand.main(Array(arguments.dropFirst()))

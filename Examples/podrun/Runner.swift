@@ -10,7 +10,8 @@ extension RunCommand {
     do {
       attendant = try Attendant.start(terminal: wantsTerminal ? OuterTerminal.open() : nil)
     } catch {
-      Host.complain("the terminal can't be relayed: \(error)")
+      Host.complain(
+        "the pod can't have a terminal of its own: is devpts mounted at /dev/pts? (\(error))")
       return 125
     }
     let status = await runPod(attendant)

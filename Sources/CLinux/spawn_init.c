@@ -21,6 +21,7 @@ struct start {
   int pidfd;
   pid_t pid;
   volatile int error;  // written by a child, read after it released the caller
+  volatile int step;
 };
 
 static int fail(struct start *start) {
@@ -29,10 +30,19 @@ static int fail(struct start *start) {
   return 127;
 }
 
+// Kernels before 5.9 have no close_range, and some profiles of containers deny it; there, numbers up to 65535 are closed.
+static void close_between(unsigned first, unsigned last) {
+  if (first > last || syscall(SYS_close_range, first, last, 0) == 0)
+    return;
+  for (unsigned fd = first; fd <= last && fd <= 0xffff; fd++)
+    syscall(SYS_close, fd);
+}
+
 // Runs in the caller's memory, on its own stack and with its own descriptor table. `errno` is the
 // calling thread's, which sleeps in clone.
 static int become_init(void *argument) {
   struct start *start = argument;
+  start->step = CLinux_SPAWN_DESCRIPTORS;
   int image = (int)syscall(SYS_fcntl, start->image_fd, F_DUPFD_CLOEXEC, 10);
   if (image < 0)
     return fail(start);
@@ -42,17 +52,16 @@ static int become_init(void *argument) {
   } else if (syscall(SYS_dup3, start->control_fd, 3, 0) < 0) {
     return fail(start);
   }
-  syscall(SYS_close_range, 0, 2, 0);
-  if (syscall(SYS_close_range, 4, image - 1, 0) < 0)
-    return fail(start);
-  if (syscall(SYS_close_range, image + 1, ~0U, 0) < 0)
-    return fail(start);
+  close_between(0, 2);
+  close_between(4, (unsigned)image - 1);
+  close_between((unsigned)image + 1, ~0U);
   // glibc's sigaction refuses its own two signals; the kernel's structure is four words.
   uint64_t action[4] = {0};
   for (int signal = 1; signal <= 64; signal++)
     syscall(SYS_rt_sigaction, signal, action, 0, 8);
   uint64_t none = 0;
   syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, 0, 8);
+  start->step = CLinux_SPAWN_EXECUTE;
   syscall(SYS_execveat, image, "", start->arguments, start->environment, AT_EMPTY_PATH);
   return fail(start);
 }
@@ -78,8 +87,9 @@ static int make_orphan(void *argument) {
 }
 
 int CLinux_spawn_init(int control_fd, int image_fd, char *const *arguments, char *const *environment,
-                      int orphan, int *pidfd) {
+                      int orphan, int *pidfd, int *step) {
   char *area = mmap(0, area_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  *step = CLinux_SPAWN_PROCESS;
   if (area == MAP_FAILED)
     return -errno;
   mprotect(area, page, PROT_NONE);
@@ -121,6 +131,7 @@ int CLinux_spawn_init(int control_fd, int image_fd, char *const *arguments, char
   if (start.error != 0) {
     if (start.pidfd >= 0)
       syscall(SYS_close, start.pidfd);
+    *step = start.step;
     return -start.error;
   }
   *pidfd = start.pidfd;

@@ -122,14 +122,14 @@ package final class PodInit: Sendable {
   /// Init's parent is not the host but the nearest subreaper or process 1, so that the host's
   /// `waitpid(-1)` doesn't see it and no SIGCHLD comes (docs/findings.md). Costs no fork of the host.
   ///
-  /// - Throws: `Errno.permissionDenied` where memfds may not be executed (vm.memfd_noexec);
-  ///   `.resourceTemporarilyUnavailable` at the limit of processes; `.connectionReset` when init ended
-  ///   before it was ready; `.noFunction` on an architecture without an image.
-  package static func start(mode: Mode) throws(Errno) -> PodInit {
+  /// - Throws: ``StartFailure``.
+  package static func start(mode: Mode) throws(StartFailure) -> PodInit {
     #if arch(x86_64)
-      let image = try imageDescriptor()
+      let image = try step(.image, imageDescriptor)
       var ends: (Int32, Int32) = (-1, -1)
-      _ = try valueOrErrno(CLinux_seqpacket_pair(&ends.0, &ends.1))
+      _ = try step(.socket) { () throws(Errno) in
+        try valueOrErrno(CLinux_seqpacket_pair(&ends.0, &ends.1))
+      }
       let control = OwnedDescriptor(owning: ends.0)
       let inits = OwnedDescriptor(owning: ends.1)
       let argument: String
@@ -138,27 +138,95 @@ package final class PodInit: Sendable {
       case .untraced: argument = "untraced"
       }
       var pidfdNumber: Int32 = -1
+      var failed: Int32 = 0
       let result = withArgumentVector(["pod-init", argument]) { arguments in
         withArgumentVector([]) { environment in
           CLinux_spawn_init(
-            inits.rawValue, image.rawValue, arguments, environment, 1, &pidfdNumber)
+            inits.rawValue, image.rawValue, arguments, environment, 1, &pidfdNumber, &failed)
         }
       }
-      let processID = try valueOrErrno(result)
+      let failedStep: StartFailure.Step =
+        switch Int(failed) {
+        case CLinux_SPAWN_DESCRIPTORS: .descriptors
+        case CLinux_SPAWN_EXECUTE: .execute
+        default: .process
+        }
+      let processID = try step(failedStep) { () throws(Errno) in try valueOrErrno(result) }
       let podInit = PodInit(
         processID: processID, mode: mode, control: control,
         pidfd: OwnedDescriptor(owning: pidfdNumber))
       close(inits.release())
-      guard let message = try podInit.receive(milliseconds: 10_000),
-        message.type == UInt32(POD_MESSAGE_READY)
-      else {
-        try podInit.signal(SIGKILL)
-        throw .connectionReset
+      try step(.answer) { () throws(Errno) in
+        guard let message = try podInit.receive(milliseconds: 10_000),
+          message.type == UInt32(POD_MESSAGE_READY)
+        else {
+          try podInit.signal(SIGKILL)
+          throw .connectionReset
+        }
       }
       return podInit
     #else
-      throw .noFunction
+      throw StartFailure(step: .image, error: .noFunction)
     #endif
+  }
+
+  private static func step<Value: ~Copyable>(
+    _ step: StartFailure.Step, _ body: () throws(Errno) -> Value
+  ) throws(StartFailure) -> Value {
+    do throws(Errno) {
+      return try body()
+    } catch {
+      throw StartFailure(step: step, error: error)
+    }
+  }
+
+  /// What kept a pod's init from being started.
+  package struct StartFailure: Error, Sendable, Equatable {
+    /// The steps from nothing to an init that answers.
+    package enum Step: String, Sendable {
+      /// A file in memory with init's code: memfd_create(2).
+      case image
+      /// The connection to it: socketpair(2).
+      case socket
+      /// A process: clone(2).
+      case process
+      /// Its descriptors: dup(2).
+      case descriptors
+      /// Its code: execveat(2) of the file in memory.
+      case execute
+      /// Its first message.
+      case answer
+    }
+
+    /// Which step failed.
+    package let step: Step
+    /// What the kernel said.
+    package let error: Errno
+
+    /// What is missing and what to do about it, in words.
+    package var explanation: String {
+      switch (error, step) {
+      case (.tooManyOpenFiles, _), (.tooManyOpenFilesInSystem, _):
+        "no descriptors are left for a pod: raise the limit of open files (ulimit -n)"
+      case (.resourceTemporarilyUnavailable, _):
+        "no process is to be had for the pod's init: raise the limit of processes (ulimit -u, or the "
+          + "container's limit of pids)"
+      case (.noMemory, _): "no memory is to be had for the pod's init"
+      case (_, .image):
+        "the pod's init can't be put into a file in memory: memfd_create(2) is denied here, check the "
+          + "container's seccomp profile and vm.memfd_noexec"
+      case (_, .socket):
+        "the pod's init can't be reached: socketpair(2) is denied here, check the container's seccomp profile"
+      case (_, .process):
+        "no process can be made for the pod's init: clone(2) is denied here, check the container's seccomp "
+          + "profile"
+      case (_, .descriptors): "the pod's init can't be given its descriptors"
+      case (_, .execute):
+        "the pod's init can't be executed: execveat(2) of files in memory is denied here, check the "
+          + "container's seccomp profile and vm.memfd_noexec"
+      case (_, .answer): "the pod's init was killed before it could answer"
+      }
+    }
   }
 
   /// Asks init to start a program.

@@ -12,8 +12,12 @@ final class PtraceSession: BackendSession {
   /// nil once it was joined.
   private let thread: Mutex<SupervisorThread?>
   private let streams: StreamService
+  private let watch: Task<Void, Never>
 
-  private init(mailbox: Mailbox, ended: Promise<Void>, thread: SupervisorThread) {
+  private init(
+    mailbox: Mailbox, ended: Promise<Void>, thread: SupervisorThread, watch: Watch
+  ) {
+    self.watch = Task.detached { await watch.run() }
     self.thread = Mutex(thread)
     self.mailbox = mailbox
     self.ended = ended
@@ -51,20 +55,28 @@ final class PtraceSession: BackendSession {
       }
       setup.degraded(CallRules.withoutFilter(obstacle))
     }
+    guard seesItself else {
+      throw PodError(
+        .backendUnavailable,
+        "/proc isn't mounted, or it is that of another pid namespace: mount it (mount -t proc proc /proc)"
+      )
+    }
     let podInit: PodInit
-    do throws(Errno) {
+    do throws(PodInit.StartFailure) {
       podInit = try PodInit.start(mode: .traced)
     } catch {
       throw PodError(
-        .backendUnavailable, "the pod's init could not be started", underlyingError: error)
+        .backendUnavailable, error.explanation, underlyingError: error.error)
     }
     let mailbox = Mailbox(podInit: podInit)
+    let pulse = Pulse()
     let ended = Promise<Void>()
     let seized = Promise<Result<Void, Errno>>()
     let thread: SupervisorThread
     do throws(Errno) {
       thread = try SupervisorThread.start(name: "\(setup.names.pod)") {
-        let supervisor = Supervisor(setup, rules, podInit: podInit, mailbox: mailbox)
+        let supervisor = Supervisor(
+          setup, rules, podInit: podInit, mailbox: mailbox, pulse: pulse)
         let result = supervisor.seizeInit()
         seized.fulfil(result)
         if case .success = result { supervisor.run() }
@@ -73,7 +85,9 @@ final class PtraceSession: BackendSession {
     } catch {
       podInit.end()
       throw PodError(
-        .backendUnavailable, "no thread to be had for the tracer", underlyingError: error)
+        .backendUnavailable,
+        "no thread is to be had for the tracer: raise the limit of processes (ulimit -u, or the container's "
+          + "limit of pids)", underlyingError: error)
     }
     if case .failure(let error) = await seized.value {
       podInit.end()
@@ -87,7 +101,18 @@ final class PtraceSession: BackendSession {
             + "and the container's seccomp profile",
         underlyingError: error)
     }
-    return PtraceSession(mailbox: mailbox, ended: ended, thread: thread)
+    return PtraceSession(
+      mailbox: mailbox, ended: ended, thread: thread,
+      watch: Watch(pulse: pulse, podInit: podInit, mailbox: mailbox, setup: setup))
+  }
+
+  /// Whether /proc shows this process by the number that it knows of itself.
+  private static var seesItself: Bool {
+    withUnsafeTemporaryAllocation(of: CChar.self, capacity: 16) { buffer in
+      guard let start = buffer.baseAddress else { return false }
+      let count = readlink("/proc/self", start, buffer.count)
+      return count > 0 && buffer[..<count].elementsEqual("\(getpid())".utf8.map { CChar($0) })
+    }
   }
 
   /// Whether the host program has a tracer.
@@ -168,6 +193,8 @@ final class PtraceSession: BackendSession {
   func end() async {
     _ = mailbox.post(.end)
     await ended.value
+    watch.cancel()
+    await watch.value
     // Nothing is left for it to do but to end.
     thread.withLock { $0.take() }?.join()
     streams.close()

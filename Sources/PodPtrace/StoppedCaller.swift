@@ -45,8 +45,16 @@ final class StoppedCaller: TransactionHost {
 
   func scratch(_ bytes: UnsafeRawBufferPointer) throws(Errno) -> RemoteAddress {
     let address = try tracee.scratchAddress(for: bytes.count, supervisor)
-    try write(bytes, to: address)
-    return address
+    do throws(Errno) {
+      try write(bytes, to: address)
+      return address
+    } catch .badAddress {
+      // The program has unmapped or protected what it didn't map: it gets another piece.
+      tracee.process.space.scratch = nil
+      let address = try tracee.scratchAddress(for: bytes.count, supervisor)
+      try write(bytes, to: address)
+      return address
+    }
   }
 
   func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
@@ -190,14 +198,22 @@ extension Tracee {
 
   /// Waits for this thread's next stop.
   private func wait(_ supervisor: Supervisor) throws(Errno) -> Int32 {
-    let status = try supervisor.report(of: self)
+    let status = try supervisor.report(of: self, evenIfItRuns: true)
     let event = Int(status >> 16)
     // An exec's stop here is that of another thread, which has this one's number now.
     guard CLinux_WIFSTOPPED(status) != 0, event != CLinux_PTRACE_EVENT_EXEC else {
       lost = status
       throw .noSuchProcess
     }
-    if event == CLinux_PTRACE_EVENT_STOP { missedStop = true }
+    let isCaught = wasCaught
+    wasCaught = false
+    if event == CLinux_PTRACE_EVENT_STOP {
+      if isCaught { throw .badAddress }
+      missedStop = true
+    } else if isCaught {
+      // It made its call at the last moment, and finds our request to stop later.
+      wasInterrupted = true
+    }
     return status
   }
 
@@ -242,14 +258,7 @@ extension Tracee {
   func compareExchange(
     _ address: RemoteAddress, _ expected: UInt32, _ desired: UInt32, _ supervisor: Supervisor
   ) throws(Errno) -> Bool {
-    let page: RemoteAddress
-    if let known = process.space.codePage {
-      page = known
-    } else {
-      page = try map(4096, protection: PROT_READ | PROT_EXEC, supervisor)
-      try process.space.memory.writeCode(page, bytes: Self.compareExchangeCode, stopped: tid)
-      process.space.codePage = page
-    }
+    let page = try codePage(supervisor)
     try holdSignals()
     // Out of the call first: a skipped one has an exit stop too.
     if position == .entry {
@@ -274,6 +283,22 @@ extension Tracee {
     // Without a filter the thread is at its call's entry already.
     if process.isFiltered { try goToEntry(supervisor) } else { position = .entry }
     return found == expected
+  }
+
+  /// The page with our code, put there again where the program has taken it away or written over it.
+  private func codePage(_ supervisor: Supervisor) throws(Errno) -> RemoteAddress {
+    if let known = process.space.codePage {
+      var found = [UInt8](repeating: 0, count: Self.compareExchangeCode.count)
+      let isThere = found.withUnsafeMutableBytes { bytes in
+        (try? process.space.memory.read(known, into: bytes, stopped: tid)) != nil
+      }
+      if isThere, found == Self.compareExchangeCode { return known }
+      process.space.codePage = nil
+    }
+    let page = try map(4096, protection: PROT_READ | PROT_EXEC, supervisor)
+    try process.space.memory.writeCode(page, bytes: Self.compareExchangeCode, stopped: tid)
+    process.space.codePage = page
+    return page
   }
 
   /// Runs our code to its call.

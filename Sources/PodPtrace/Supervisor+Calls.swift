@@ -150,7 +150,10 @@ extension Supervisor {
       if changes || tracee.position == .exit {
         guard begin(tracee, transaction.physicalCall, transaction.physicalArguments) else {
           drop(transaction)
-          return serveLost(tracee)
+          if tracee.lost != nil { return serveLost(tracee) }
+          // It was killed, and can't be answered, or its own code is no call any more.
+          tracee.position = .exit
+          return answer(tracee, .failure(.badAddress))
         }
       }
       let performed = transaction.row?.performed ?? .inCaller
@@ -237,37 +240,8 @@ extension Supervisor {
     }
   }
 
-  /// Waits for the next report of one thread, and of no other: nothing that its call names can be reaped meanwhile.
-  ///
-  /// A thread-group leader that is killed, or that another thread's exec replaces, reports nothing before the ends of
-  /// all other threads of the group were taken, so nobody sleeps for a leader that isn't alone.
-  ///
-  /// - Throws: `.noChildProcess` when there is no such thread any more.
-  ///
-  /// Source: ptrace(2), "execve(2) under ptrace"; kernel/exit.c, `delay_group_leader`.
-  func report(of tracee: Tracee) throws(Errno) -> Int32 {
-    let tid = tracee.tid
-    var turn: UInt32 = 0
-    while true {
-      let isLeader = tid == tracee.process.tgid && tracee.process.threads.count > 1
-      var status: Int32 = 0
-      let options = isLeader ? CLinux_WAIT_ALL | Int(WNOHANG) : CLinux_WAIT_ALL
-      let result = CLinux_wait4(tid, &status, Int32(options), nil)
-      if result == tid { return status }
-      if result < 0, result != -EINTR { throw Errno(rawValue: -result) }
-      guard isLeader else { continue }
-      turn += 1
-      if turn < 200 {
-        sched_yield()
-      } else {
-        usleep(min(turn - 199, 20) * 50)
-        if hasEnded(leader: tid) { takeEnds(ofThreadsBeside: tracee) }
-      }
-    }
-  }
-
   /// Whether a leader is a zombie whose end isn't reported yet.
-  private func hasEnded(leader tid: Int32) -> Bool {
+  func hasEnded(leader tid: Int32) -> Bool {
     guard let file = try? FileDescriptor.open("/proc/\(tid)/stat", .readOnly) else { return true }
     defer { try? file.close() }
     return withUnsafeTemporaryAllocation(byteCount: 64, alignment: 1) { buffer in
@@ -280,7 +254,7 @@ extension Supervisor {
     }
   }
 
-  private func takeEnds(ofThreadsBeside leader: Tracee) {
+  func takeEnds(ofThreadsBeside leader: Tracee) {
     for tid in leader.process.threads.union(unclaimed.keys) where tid != leader.tid {
       var status: Int32 = 0
       // Stops stay where they are: only an end that can be taken is.

@@ -2,6 +2,7 @@ internal import CLinux
 internal import Glibc
 internal import PodCore
 internal import PodLinux
+internal import Synchronization
 internal import SystemPackage
 
 /// The tracer: one thread per pod that all of the pod's stops come to.
@@ -13,6 +14,9 @@ final class Supervisor {
   let podInit: PodInit
   private let mailbox: Mailbox
   private(set) var rules: CallRules
+  private let pulse: Pulse
+  /// Whether reports are looked for rather than slept for; see ``nextReport()``.
+  var isWatchful = false
 
   var tracees: [Int32: Tracee] = [:]
   /// Newborns whose first stop came before the event that tells whose they are, with the stop's signal.
@@ -33,12 +37,15 @@ final class Supervisor {
   private var launches: [(id: UInt32, launch: Launch)] = []
   private static let launchesAtATime = 16
   private var nextLaunch: UInt32 = 1
-  private var isEnding = false
+  private(set) var isEnding = false
   private var initHasEnded = false
   /// Whether init has yet to wait for some of what was left to it: then each call looks whether it has.
   private(set) var initHasZombies = false
 
-  init(_ setup: PodSetup, _ rules: CallRules, podInit: PodInit, mailbox: Mailbox) {
+  init(
+    _ setup: PodSetup, _ rules: CallRules, podInit: PodInit, mailbox: Mailbox, pulse: Pulse
+  ) {
+    self.pulse = pulse
     self.setup = setup
     self.rules = rules
     names = setup.names
@@ -48,13 +55,18 @@ final class Supervisor {
 
   // MARK: Life of the pod
 
-  func seizeInit() -> Result<Void, Errno> {
-    let options =
-      CLinux_PTRACE_O_TRACESYSGOOD | CLinux_PTRACE_O_TRACEFORK
+  static let options = UInt(
+    CLinux_PTRACE_O_TRACESYSGOOD | CLinux_PTRACE_O_TRACEFORK
       | CLinux_PTRACE_O_TRACEVFORK | CLinux_PTRACE_O_TRACECLONE
       | CLinux_PTRACE_O_TRACEEXEC | CLinux_PTRACE_O_TRACESECCOMP
-      | CLinux_PTRACE_O_EXITKILL
-    let result = CLinux_ptrace_seize(podInit.processID, UInt(options))
+      | CLinux_PTRACE_O_EXITKILL)
+
+  /// With a stop before each end.
+  static let optionsForWatching = options | UInt(CLinux_PTRACE_O_TRACEEXIT)
+
+  func seizeInit() -> Result<Void, Errno> {
+    pulse.tracer.store(CLinux_gettid(), ordering: .relaxed)
+    let result = CLinux_ptrace_seize(podInit.processID, Self.options)
     if result < 0 { return .failure(Errno(rawValue: -result)) }
     let physical = PhysicalName<ProcessID>(rawValue: podInit.processID)
     do throws(NameError) {
@@ -72,17 +84,26 @@ final class Supervisor {
 
   /// Serves stops until nothing of the pod is left.
   func run() {
-    while true {
-      var status: Int32 = 0
-      let tid = CLinux_wait4(
-        -1, &status, Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD), nil)
-      if tid > 0 {
-        serve(tid, status)
-      } else if tid != -EINTR {
-        break
-      }
+    seeWhetherHostTakesReports()
+    while let (tid, status) = nextReport() {
+      if tid != podInit.processID { pulse.reports.add(1, ordering: .relaxed) }
+      serve(tid, status)
+      if pulse.isAskedToLook.load(ordering: .relaxed) { look() }
     }
     closeMailbox()
+    // Who could still be waiting: of what the host program took the last reports of.
+    var left: [Int32: TracedProcess] = [:]
+    for tracee in tracees.values { left[tracee.process.tgid] = tracee.process }
+    for process in left.values { processEnded(process, SIGKILL) }
+  }
+
+  /// Looks for what was missed, without waiting for it.
+  private func look() {
+    pulse.isAskedToLook.store(false, ordering: .relaxed)
+    // What is gone has to be found so three times.
+    for _ in 0..<3 {
+      while let (tid, status) = findMissedReport() { serve(tid, status) }
+    }
   }
 
   /// Kills everything; init, which adopts and thereby reaps what is killed, last.
@@ -183,6 +204,7 @@ final class Supervisor {
       claimLostForks()
       return
     }
+    if isWatchful { announceEnd(of: tracee) }
     switch Int(event) {
     case CLinux_PTRACE_EVENT_SECCOMP where tracee.process.isFiltered: enter(tracee)
     case CLinux_PTRACE_EVENT_SECCOMP: withoutTracer(tracee)
@@ -190,6 +212,7 @@ final class Supervisor {
       CLinux_PTRACE_EVENT_CLONE:
       forked(tracee)
     case CLinux_PTRACE_EVENT_EXEC: executed(tracee)
+    case CLinux_PTRACE_EVENT_EXIT: ending(tracee)
     case CLinux_PTRACE_EVENT_STOP: paused(tracee, signal)
     case 0 where signal == SIGTRAP | 0x80: passBoundary(tracee)
     case 0: deliver(signal, to: tracee)
@@ -309,6 +332,7 @@ final class Supervisor {
       }
       if let launch, failure.stage == .filter, beginAgain(launch, without: failure.error) { return }
       launch?.answer(.failure(PodError(failure, of: launch?.request)))
+      claimLostForks()
     }
   }
 
@@ -318,6 +342,8 @@ final class Supervisor {
     var message: UInt = 0
     guard CLinux_ptrace_geteventmsg(tracee.tid, &message) == 0 else { return }
     let child = Int32(truncatingIfNeeded: message)
+    // Somebody else has taken the end of who had the number before.
+    if let former = tracees[child] { ended(child, statusOfMissedEnd(of: former)) }
     let physical = PhysicalName<ProcessID>(rawValue: child)
     if tracee.process.speaksForInit {
       adopt(physical)
@@ -339,6 +365,7 @@ final class Supervisor {
       if isBound { born(child, of: tracee.process, flags: flags, arguments: arguments, tracee) }
     }
     if let newborn = tracees[child] {
+      newborn.announcesEnd = tracee.announcesEnd
       if let signal = unclaimed.removeValue(forKey: child) {
         paused(newborn, signal)
       } else if isGone(child) {
@@ -347,12 +374,15 @@ final class Supervisor {
       }
     }
     resume(tracee)
+    claimLostForks()
   }
 
   /// Whether we have nothing to expect of a task any more.
-  private func isGone(_ tid: Int32) -> Bool {
+  func isGone(_ tid: Int32) -> Bool {
     var info = siginfo_t()
-    let options = WEXITED | WSTOPPED | WNOHANG | WNOWAIT | Int32(CLinux_WAIT_ALL)
+    let options =
+      WEXITED | WSTOPPED | WNOHANG | WNOWAIT
+      | Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD)
     return CLinux_waitid(Int32(P_PID.rawValue), tid, &info, options, nil) == -ECHILD
   }
 
@@ -457,8 +487,8 @@ final class Supervisor {
   /// Claims newborns whose parent was killed between the birth and its event.
   private func claimLostForks() {
     guard !lostForks.isEmpty, !unclaimed.isEmpty else { return }
-    // While a fork is in flight its event may still name the newborn.
-    guard !tracees.values.contains(where: \.awaitsNewborn) else { return }
+    // While a fork is in flight, init's for a launch too, its event may still name the newborn.
+    guard launches.isEmpty, !tracees.values.contains(where: \.awaitsNewborn) else { return }
     for (child, signal) in unclaimed {
       let physical = PhysicalName<ProcessID>(rawValue: child)
       // Which of the lost forks made it, only its session tells; its group it tells itself.
@@ -506,6 +536,7 @@ final class Supervisor {
     process.space.sharers -= 1
     process.space = AddressSpace()
     process.dumpable = nil
+    process.announcedStatus = nil
     process.speaksForInit = false
     if let launch = process.launch {
       process.launch = nil
@@ -625,6 +656,11 @@ extension PodError {
       self.init(
         .notExecutable, "\(name) can't be executed: check its permissions and its format",
         underlyingError: failure.error)
+    case .fork where failure.error == .resourceTemporarilyUnavailable:
+      self.init(
+        .launchFailed,
+        "no process is to be had for \(name): raise the limit of processes (ulimit -u, or the container's "
+          + "limit of pids)", underlyingError: failure.error)
     case .directory:
       self.init(
         .workingDirectory,

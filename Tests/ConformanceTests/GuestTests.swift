@@ -3,6 +3,7 @@ import Glibc
 import PodCore
 import PodPtrace
 import PodTestSupport
+import Synchronization
 import Testing
 
 /// What a host program has before, during and after pods (DESIGN.md §4.8), counted in a process of its own.
@@ -27,15 +28,123 @@ struct GuestTests {
     }
   }
 
+  @Test("50 pods one after another and 8 at once: no more memory is in use than before")
+  func noGrowth() async {
+    await #expect(processExitsWith: .success) {
+      for _ in 0..<2 { try await eightPods() }
+      for _ in 0..<10 { try await onePod() }
+      let before = Memory()
+      // A counter that sees nothing would pass everything: a pod's table has to show.
+      let (seen, room) = try await withPod(backend: .ptrace) { _ in
+        (Memory().addresses - before.addresses, PodConfiguration().capacity * 32)
+      }
+      if seen < room {
+        print("a pod's table takes \(seen) bytes of addresses, less than \(room)")
+        exit(2)
+      }
+      for _ in 0..<50 { try await onePod() }
+      try await eightPods()
+      await settle { Memory().addresses - before.addresses < room * 4 }
+      let after = Memory()
+      let growth = (after.addresses - before.addresses, after.resident - before.resident)
+      print("58 pods: \(growth.0 >> 10) KiB of addresses and \(growth.1 >> 10) KiB in memory more")
+      // 58 tables would be more than ten times as much.
+      exit(growth.0 < room * 4 && growth.1 < 4 << 20 ? 0 : 1)
+    }
+  }
+
+  @Test("a host with 64 threads, waiting and working: all go on")
+  func manyThreads() async {
+    await #expect(processExitsWith: .success) {
+      let crew = Crew(waiting: 56, working: 8)
+      for _ in 0..<3 { try await onePod() }
+      let before = crew.work
+      for _ in 0..<200 where crew.work == before {
+        try? await Task.sleep(for: .milliseconds(10))
+      }
+      guard crew.work > before else { exit(2) }
+      // A call that waits isn't interrupted.
+      exit(crew.interruptions == 0 && crew.dismiss() ? 0 : 1)
+    }
+  }
+
+  @Test("a host with 1 GiB of memory: its pods cost what a small host's do")
+  func largeHost() async throws {
+    var pages = sysconf(Int32(_SC_AVPHYS_PAGES))
+    pages *= sysconf(Int32(_SC_PAGESIZE))
+    if pages < 3 << 30 { try Test.cancel("this machine has less than 3 GiB free") }
+    await #expect(processExitsWith: .success) {
+      func cost() async throws -> (faults: Int, time: Duration) {
+        var best = (faults: Int.max, time: Duration.seconds(100))
+        for _ in 0..<8 {
+          let faults = Memory.faults
+          let begin = ContinuousClock.now
+          try await withPod(backend: .ptrace) { pod in
+            _ = try await pod.run(.name("true"), output: .discarded)
+          }
+          best.faults = min(best.faults, Memory.faults - faults)
+          best.time = min(best.time, ContinuousClock.now - begin)
+        }
+        return best
+      }
+      _ = try await cost()
+      let small = try await cost()
+      let size = 1 << 30
+      guard
+        let block = mmap(
+          nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+        block != MAP_FAILED
+      else { exit(3) }
+      madvise(block, size, 15)  // MADV_NOHUGEPAGE: a fork would copy as many tables as it can
+      for offset in stride(from: 0, to: size, by: 4096) {
+        block.storeBytes(of: 1, toByteOffset: offset, as: UInt8.self)
+      }
+      let resident = Memory().resident
+      let large = try await cost()
+      print("a pod in a small host: \(small); in one of 1 GiB: \(large)")
+      // A fork would take 20 ms more, and a fault for each page that is written while the child lives.
+      let isCheap =
+        large.faults < small.faults * 2 + 200 && large.time < small.time * 2 + .milliseconds(10)
+      exit(isCheap && Memory().resident - resident < 16 << 20 ? 0 : 1)
+    }
+  }
+
+  @Test("a host that ignores SIGCHLD, has no standard streams, and has moved")
+  func oddHost() async {
+    await #expect(processExitsWith: .success) {
+      // The language's runtime has what it needs before.
+      try await onePod()
+      signal(SIGCHLD, SIG_IGN)
+      for descriptor: Int32 in 0...2 { close(descriptor) }
+      chdir("/usr")
+      umask(0o027)
+      for _ in 0..<3 {
+        try await withPod(backend: .ptrace) { pod in
+          let result = try await pod.run(
+            .name("sh"), arguments: ["-c", "pwd; umask; (exit 3) & wait $!; echo $?"],
+            input: .none, output: .string(limit: 100), error: .combinedWithOutput)
+          if result.standardOutput != "/usr\n0027\n3\n" { exit(2) }
+          if !result.terminationStatus.isSuccess { exit(3) }
+        }
+      }
+      let before = umask(0o027)
+      var action = sigaction()
+      sigaction(SIGCHLD, nil, &action)
+      let isIgnored =
+        unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+        == unsafeBitCast(SIG_IGN, to: Int.self)
+      // Nothing of ours sits where the streams were.
+      let areFree = (0...2).allSatisfy { fcntl($0, F_GETFD) < 0 }
+      exit(before == 0o027 && isIgnored && areFree ? 0 : 1)
+    }
+  }
+
   @Test("8 pods at once, in a host with 256 descriptors")
   func fewDescriptors() async {
     await #expect(processExitsWith: .success) {
       var limit = rlimit(rlim_cur: 256, rlim_max: 256)
       setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-      try await withThrowingTaskGroup(of: Void.self) { group in
-        for _ in 0..<8 { group.addTask { try await onePod() } }
-        try await group.waitForAll()
-      }
+      try await eightPods()
       exit(0)
     }
   }
@@ -58,6 +167,103 @@ private func onePod() async throws {
     let result = try await pod.run(
       .name("sh"), arguments: ["-c", "sleep 1000 & true; echo $$"], output: .string(limit: 100))
     #expect(result.standardOutput == "2\n")
+  }
+}
+
+private func eightPods() async throws {
+  try await withThrowingTaskGroup(of: Void.self) { group in
+    for _ in 0..<8 { group.addTask { try await onePod() } }
+    try await group.waitForAll()
+  }
+}
+
+/// Threads of a host program, in a system call or at work.
+private final class Crew: Sendable {
+  private let pipe: (read: Int32, write: Int32)
+  private let worked = Atomic<Int>(0)
+  private let interrupted = Atomic<Int>(0)
+  private let dismissed = Atomic<Bool>(false)
+  private let threads: [pthread_t]
+
+  private final class Member {
+    let body: () -> Void
+    init(_ body: @escaping () -> Void) { self.body = body }
+  }
+
+  init(waiting: Int, working: Int) {
+    var ends: [Int32] = [-1, -1]
+    Glibc.pipe(&ends)
+    pipe = (ends[0], ends[1])
+    nonisolated(unsafe) var bodies: [() -> Void] = []
+    nonisolated(unsafe) weak var crew: Crew?
+    let read = ends[0]
+    for _ in 0..<waiting {
+      bodies.append {
+        var byte: UInt8 = 0
+        while Glibc.read(read, &byte, 1) < 0 { crew?.interrupted.add(1, ordering: .relaxed) }
+      }
+    }
+    for _ in 0..<working {
+      bodies.append {
+        while crew?.dismissed.load(ordering: .relaxed) != true {
+          crew?.worked.add(1, ordering: .relaxed)
+          usleep(500)
+        }
+      }
+    }
+    let pending = bodies
+    var threads: [pthread_t] = []
+    for body in pending {
+      var thread = pthread_t()
+      pthread_create(
+        &thread, nil,
+        { argument in
+          if let argument { Unmanaged<Member>.fromOpaque(argument).takeRetainedValue().body() }
+          return nil
+        }, Unmanaged.passRetained(Member(body)).toOpaque())
+      threads.append(thread)
+    }
+    self.threads = threads
+    crew = self
+  }
+
+  var work: Int { worked.load(ordering: .relaxed) }
+  var interruptions: Int { interrupted.load(ordering: .relaxed) }
+
+  /// Lets all end; whether they did.
+  func dismiss() -> Bool {
+    dismissed.store(true, ordering: .relaxed)
+    let bytes = [UInt8](repeating: 0, count: threads.count)
+    guard write(pipe.write, bytes, bytes.count) == bytes.count else { return false }
+    return threads.allSatisfy { pthread_join($0, nil) == 0 }
+  }
+}
+
+/// How much memory a process has.
+private struct Memory {
+  /// In bytes of addresses.
+  var addresses = 0
+  /// In bytes of memory.
+  var resident = 0
+
+  init() {
+    guard let file = fopen("/proc/self/statm", "r") else { return }
+    defer { fclose(file) }
+    var text = [CChar](repeating: 0, count: 100)
+    fgets(&text, 100, file)
+    let words = String(
+      decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self
+    )
+    .split(separator: " ").compactMap { Int($0) }
+    guard words.count > 1 else { return }
+    (addresses, resident) = (words[0] * 4096, words[1] * 4096)
+  }
+
+  /// Page faults so far that needed no device.
+  static var faults: Int {
+    var usage = rusage()
+    getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+    return usage.ru_minflt
   }
 }
 

@@ -12,11 +12,12 @@ struct ProcessConformanceTests {
   static let programs = [
     "process_identity", "unknown_names", "waiting", "ignored_children", "orphans",
     "groups_and_sessions", "signal_senders", "signal_descriptors", "thread_names", "clone_words",
-    "clone_flags",
+    "clone_flags", "first_calls",
     "exec_from_thread",
     "spawning", "lock_owners", "dumpable", "stop_and_continue", "interrupted_calls",
     "process_names_in", "no_way_out", "file_owners", "clocks_and_timers",
     "capabilities_and_priorities", "dying_threads", "segments", "many_threads", "parent_death",
+    "crowd", "exec_chain", "busy_family", "without_scratch", "changing_code",
     "killed_owners", "thread_churn", "thread_cancellation",
     "signal_payloads", "message_senders", "process_handles", "users_processes", "names_in_calls",
     "subreapers", "terminal_sessions",

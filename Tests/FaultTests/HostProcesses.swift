@@ -1,4 +1,5 @@
 import Glibc
+
 @testable import PodCore
 
 /// A process as /proc shows it.

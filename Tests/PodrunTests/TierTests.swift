@@ -1,0 +1,107 @@
+import Glibc
+import PodCore
+import PodTestSupport
+import Testing
+
+/// What a machine, a container's profile or a limit may lack: a pod does without, or says what is missing before the
+/// program starts.
+@Suite("What is missing is named", .timeLimit(.minutes(5)))
+struct TierTests {
+  /// A tier: what is taken away, and what podrun says; nil when it does without.
+  struct Lack: CustomTestStringConvertible {
+    let options: [String]
+    let complaint: String?
+    var needsRoot = false
+    var testDescription: String { options.joined(separator: " ") }
+  }
+
+  /// A user for limits that count all of a user's processes.
+  private static let user = "\(UInt32.random(in: 64_100...64_900))"
+  private static let asUser = getuid() == 0 ? ["--user", user] : []
+
+  static let lacks: [Lack] = [
+    Lack(options: ["--engine"], complaint: nil),
+    Lack(options: ["--no-user-namespaces"], complaint: nil),
+    Lack(options: asUser + ["--engine"], complaint: nil),
+    Lack(options: asUser + ["--no-user-namespaces"], complaint: nil),
+    Lack(options: ["--deny", "clone3=ENOSYS"], complaint: nil),
+    Lack(options: ["--deny", "process_vm_readv"], complaint: nil),
+    Lack(options: ["--deny", "process_vm_writev=ENOSYS"], complaint: nil),
+    Lack(options: ["--deny", "pidfd_open"], complaint: nil),
+    Lack(options: ["--deny", "pidfd_send_signal"], complaint: nil),
+    Lack(options: ["--deny", "close_range"], complaint: nil),
+    Lack(options: ["--deny", "close_range=ENOSYS"], complaint: nil),
+    Lack(options: ["--ignore-children"], complaint: nil),
+    Lack(options: ["--close", "0", "--close", "1"], complaint: nil),
+    Lack(options: ["--deny", "ptrace"], complaint: "doesn't let a program trace"),
+    Lack(options: ["--deny", "memfd_create"], complaint: "memfd_create(2) is denied"),
+    Lack(options: ["--deny", "memfd_create=ENOSYS"], complaint: "memfd_create(2) is denied"),
+    Lack(options: ["--deny", "execveat"], complaint: "execveat(2) of files in memory is denied"),
+    Lack(options: ["--deny", "execveat=ENOSYS"], complaint: "execveat(2)"),
+    Lack(options: ["--deny", "clone"], complaint: "clone(2) is denied"),
+    Lack(options: ["--deny", "socketpair"], complaint: "socketpair(2) is denied"),
+    Lack(options: ["--limit", "nofile=11"], complaint: "ulimit -n"),
+    Lack(options: asUser + ["--limit", "nproc=3"], complaint: "ulimit -u", needsRoot: true),
+    Lack(options: asUser + ["--limit", "nproc=6"], complaint: "ulimit -u", needsRoot: true),
+    Lack(options: ["--hide", "/proc"], complaint: "/proc isn't mounted", needsRoot: true),
+    Lack(
+      options: ["--pid-namespace", "--sysctl", "vm/memfd_noexec=2"],
+      complaint: "vm.memfd_noexec", needsRoot: true),
+    Lack(options: ["--hide", "/dev/pts"], complaint: nil, needsRoot: true),
+  ]
+
+  @Test("without", arguments: lacks)
+  func lacking(_ lack: Lack) async throws {
+    if lack.needsRoot, getuid() != 0 { try Test.cancel("only root can take this away") }
+    let tier = try await TestPrograms.path("tier")
+    let outcome = try await TestEnvironment.native.run(
+      tier, lack.options + ["--", try TestPrograms.podrun(), "--", "sh", "-c", "exit 7"],
+      seconds: 30)
+    if lack.needsRoot, outcome.status == .exited(99) {
+      try Test.cancel("can't be taken away here: \(outcome.output)")
+    }
+    guard let complaint = lack.complaint else {
+      #expect(outcome.status == .exited(7), "\(outcome.output)")
+      return
+    }
+    #expect(outcome.status == .exited(125), "\(outcome.output)")
+    #expect(outcome.output.hasPrefix("podrun: "), "\(outcome.output)")
+    #expect(outcome.lines.count == 1, "\(outcome.output)")
+    #expect(outcome.output.contains(complaint), "\(outcome.output)")
+  }
+
+  @Test("without seccomp filters, in the mode in which every call stops")
+  func withoutFilters() async throws {
+    let tier = try await TestPrograms.path("tier")
+    for options in [["--deny", "seccomp"], Self.asUser + ["--deny", "seccomp=EINVAL"]] {
+      for program in ["process_identity", "waiting", "spawning"] {
+        let outcome = try await TestEnvironment.native.run(
+          tier,
+          options + ["--", try TestPrograms.podrun(), "--", try await TestPrograms.path(program)])
+        #expect(outcome.status == .exited(0), "\(program): \(outcome.output)")
+      }
+    }
+  }
+
+  @Test("a terminal of the pod's own, without a place for terminals")
+  func withoutTerminals() async throws {
+    if getuid() != 0 { try Test.cancel("only root can take it away") }
+    try TestPrograms.require("script")
+    let tier = try await TestPrograms.path("tier")
+    let podrun = try TestPrograms.podrun()
+    let outcome = try await TestEnvironment.native.run(
+      "script", ["-qec", "\(tier) --hide /dev/pts -- \(podrun) -- true", "/dev/null"], seconds: 30)
+    #expect(outcome.status == .exited(125), "\(outcome.output)")
+    #expect(outcome.output.contains("/dev/pts"), "\(outcome.output)")
+  }
+
+  @Test("few descriptors, and many processes in the pod")
+  func fewDescriptors() async throws {
+    let tier = try await TestPrograms.path("tier")
+    let outcome = try await TestEnvironment.native.run(
+      tier,
+      ["--soft", "nofile=64", "--", try TestPrograms.podrun(), "--"]
+        + [try await TestPrograms.path("crowd"), "200"])
+    #expect(outcome.status == .exited(0), "\(outcome.output)")
+  }
+}
