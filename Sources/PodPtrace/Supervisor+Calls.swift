@@ -124,6 +124,7 @@ extension Supervisor {
     tracee.process.threadPointer = tracee.registers.threadPointer
     tracee.position = .entry
     tracee.endScratch()
+    if initHasZombies { reapGone(childrenOf: ProcessTable.initial) }
     let host = StoppedCaller(tracee, self)
     var transaction = Transaction(
       call, CallArguments(tracee.registers), by: tracee.caller, names: names, host: host)

@@ -49,6 +49,8 @@ final class Supervisor {
   private var nextLaunch: UInt32 = 1
   private(set) var isEnding = false
   private var initHasEnded = false
+  /// Whether init has yet to wait for some of what was left to it: then each call looks whether it has.
+  private(set) var initHasZombies = false
 
   init(
     _ setup: PodSetup, _ rules: CallRules, podInit: PodInit, mailbox: Mailbox, pulse: Pulse
@@ -645,6 +647,7 @@ final class Supervisor {
     var zombies = names.processes.zombies(of: ProcessTable.initial)
     if parent != ProcessTable.initial { zombies += names.processes.zombies(of: parent) }
     for zombie in zombies { reapIfGone(zombie.physical.rawValue, zombie.virtual) }
+    initHasZombies = !names.processes.zombies(of: ProcessTable.initial).isEmpty
   }
 
   private func reapIfGone(_ tgid: Int32, _ name: VirtualName<ProcessID>) {

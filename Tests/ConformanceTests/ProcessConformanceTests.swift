@@ -69,6 +69,13 @@ struct ProcessConformanceTests {
   }
 
   @Test(
+    "nothing is left of killed subreapers and their orphans", arguments: TestEnvironment.pods)
+  func orphanStorm(environment: TestEnvironment) async throws {
+    let outcome = try await environment.run(try await TestPrograms.path("orphan_storm"))
+    #expect(outcome.status == .exited(0), "\(outcome.output)")
+  }
+
+  @Test(
     "a descriptor of a process outside gives nothing",
     arguments: [PtraceBackend.Stops.filtered, .everyCall])
   func foreignHandle(stops: PtraceBackend.Stops) async throws {
