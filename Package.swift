@@ -59,9 +59,15 @@ let package = Package(
       path: "Tests/PodTestSupport", swiftSettings: strict),
     // A program under test that has to be Swift; the others are C files, which the tests compile.
     .executableTarget(name: "contended-mutex", path: "Tests/Programs/contended-mutex"),
+    // A host program that disturbs its pods.
+    .executableTarget(
+      name: "reaping-host", dependencies: ["PodCore", "PodPtrace", "CLinux"],
+      path: "Tests/Programs/reaping-host", swiftSettings: strict),
     .testTarget(
       name: "ConformanceTests",
-      dependencies: ["PodCore", "PodPtrace", "CLinux", "PodTestSupport", "podrun", system],
+      dependencies: [
+        "PodCore", "PodPtrace", "CLinux", "PodTestSupport", "podrun", "reaping-host", system,
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "ProgramTests",

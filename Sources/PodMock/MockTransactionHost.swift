@@ -66,8 +66,11 @@ final class MockTransactionHost: TransactionHost {
       footprint.add(.counting(Footprint.holds))
     case .release:
       footprint.add(.counting(Footprint.holds))
-    case .lookUp, .virtualize, .perform, .retry:
+    case .lookUp, .virtualize, .perform:
       break
+    case .retry:
+      // It looks at memory that others may have changed.
+      footprint.add(.reading(Footprint.allTasks))
     case .allocate, .lease, .bind, .publish, .retire, .reap, .restrict, .rollBack:
       // What they change is seen by comparing the tables.
       footprint.add(.reading(Footprint.holds))

@@ -48,6 +48,9 @@ final class Mailbox: Sendable {
     return true
   }
 
+  /// Makes the supervisor look, also when somebody has rung before.
+  func wake() { do { try podInit.ring() } catch {} }
+
   func drain() -> [Command] {
     state.withLock { state in
       defer { state.commands = [] }

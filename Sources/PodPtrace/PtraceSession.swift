@@ -12,8 +12,12 @@ final class PtraceSession: BackendSession {
   /// nil once it was joined.
   private let thread: Mutex<SupervisorThread?>
   private let streams: StreamService
+  private let watch: Task<Void, Never>
 
-  private init(mailbox: Mailbox, ended: Promise<Void>, thread: SupervisorThread) {
+  private init(
+    mailbox: Mailbox, ended: Promise<Void>, thread: SupervisorThread, watch: Watch
+  ) {
+    self.watch = Task.detached { await watch.run() }
     self.thread = Mutex(thread)
     self.mailbox = mailbox
     self.ended = ended
@@ -65,12 +69,14 @@ final class PtraceSession: BackendSession {
         .backendUnavailable, error.explanation, underlyingError: error.error)
     }
     let mailbox = Mailbox(podInit: podInit)
+    let pulse = Pulse()
     let ended = Promise<Void>()
     let seized = Promise<Result<Void, Errno>>()
     let thread: SupervisorThread
     do throws(Errno) {
       thread = try SupervisorThread.start(name: "\(setup.names.pod)") {
-        let supervisor = Supervisor(setup, rules, podInit: podInit, mailbox: mailbox)
+        let supervisor = Supervisor(
+          setup, rules, podInit: podInit, mailbox: mailbox, pulse: pulse)
         let result = supervisor.seizeInit()
         seized.fulfil(result)
         if case .success = result { supervisor.run() }
@@ -95,7 +101,9 @@ final class PtraceSession: BackendSession {
             + "and the container's seccomp profile",
         underlyingError: error)
     }
-    return PtraceSession(mailbox: mailbox, ended: ended, thread: thread)
+    return PtraceSession(
+      mailbox: mailbox, ended: ended, thread: thread,
+      watch: Watch(pulse: pulse, podInit: podInit, mailbox: mailbox, setup: setup))
   }
 
   /// Whether /proc shows this process by the number that it knows of itself.
@@ -185,6 +193,8 @@ final class PtraceSession: BackendSession {
   func end() async {
     _ = mailbox.post(.end)
     await ended.value
+    watch.cancel()
+    await watch.value
     // Nothing is left for it to do but to end.
     thread.withLock { $0.take() }?.join()
     streams.close()

@@ -239,64 +239,8 @@ extension Supervisor {
     }
   }
 
-  /// Waits for the next report of one thread, and of no other: nothing that its call names can be reaped meanwhile.
-  ///
-  /// A thread-group leader that is killed, or that another thread's exec replaces, reports nothing before the ends of
-  /// all other threads of the group were taken, so nobody sleeps for a leader that isn't alone.
-  ///
-  /// - Parameter mayRun: Whether the thread executes an instruction for us, in memory of the program's: should it run on,
-  ///   it is made to stop, and is ``Tracee/wasCaught``.
-  /// - Throws: `.noChildProcess` when there is no such thread any more.
-  ///
-  /// Source: ptrace(2), "execve(2) under ptrace"; kernel/exit.c, `delay_group_leader`.
-  func report(of tracee: Tracee, evenIfItRuns mayRun: Bool = false) throws(Errno) -> Int32 {
-    let tid = tracee.tid
-    var turn: UInt32 = 0
-    var begin: UInt64?
-    while true {
-      let isLeader = tid == tracee.process.tgid && tracee.process.threads.count > 1
-      let polls = isLeader || mayRun
-      var status: Int32 = 0
-      let options = polls ? CLinux_WAIT_ALL | Int(WNOHANG) : CLinux_WAIT_ALL
-      let result = CLinux_wait4(tid, &status, Int32(options), nil)
-      if result == tid { return status }
-      if result < 0, result != -EINTR { throw Errno(rawValue: -result) }
-      guard polls else { continue }
-      turn += 1
-      if turn < 200 {
-        sched_yield()
-        continue
-      }
-      usleep(min(turn - 199, 20) * 50)
-      if isLeader, hasEnded(leader: tid) { takeEnds(ofThreadsBeside: tracee) }
-      if mayRun, turn % 16 == 0, let time = timeOnCPU(of: tid) {
-        let first = begin ?? time
-        begin = first
-        if time - first > Self.patience, !tracee.wasCaught {
-          tracee.wasCaught = CLinux_ptrace_interrupt(tid) == 0
-        }
-      }
-    }
-  }
-
-  /// For how many nanoseconds of its CPU time a thread may run that was to execute one instruction: its code is where the
-  /// program, or somebody with whom it shares memory, can put another.
-  private static let patience: UInt64 = 50_000_000
-
-  /// What a thread has used of a CPU, in nanoseconds; nil where the kernel doesn't say.
-  private func timeOnCPU(of tid: Int32) -> UInt64? {
-    guard let file = try? FileDescriptor.open("/proc/\(tid)/schedstat", .readOnly) else {
-      return nil
-    }
-    defer { try? file.close() }
-    return withUnsafeTemporaryAllocation(byteCount: 96, alignment: 1) { buffer in
-      guard let count = try? file.read(into: buffer) else { return nil }
-      return UInt64(String(decoding: buffer[..<count].prefix { $0 != 0x20 }, as: UTF8.self))
-    }
-  }
-
   /// Whether a leader is a zombie whose end isn't reported yet.
-  private func hasEnded(leader tid: Int32) -> Bool {
+  func hasEnded(leader tid: Int32) -> Bool {
     guard let file = try? FileDescriptor.open("/proc/\(tid)/stat", .readOnly) else { return true }
     defer { try? file.close() }
     return withUnsafeTemporaryAllocation(byteCount: 64, alignment: 1) { buffer in
@@ -309,7 +253,7 @@ extension Supervisor {
     }
   }
 
-  private func takeEnds(ofThreadsBeside leader: Tracee) {
+  func takeEnds(ofThreadsBeside leader: Tracee) {
     for tid in leader.process.threads.union(unclaimed.keys) where tid != leader.tid {
       var status: Int32 = 0
       // Stops stay where they are: only an end that can be taken is.

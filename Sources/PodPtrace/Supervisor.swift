@@ -2,6 +2,7 @@ internal import CLinux
 internal import Glibc
 internal import PodCore
 internal import PodLinux
+internal import Synchronization
 internal import SystemPackage
 
 /// The tracer: one thread per pod that all of the pod's stops come to.
@@ -13,6 +14,9 @@ final class Supervisor {
   let podInit: PodInit
   private let mailbox: Mailbox
   private(set) var rules: CallRules
+  private let pulse: Pulse
+  /// Whether reports are looked for rather than slept for; see ``nextReport()``.
+  var isWatchful = false
 
   var tracees: [Int32: Tracee] = [:]
   /// Newborns whose first stop came before the event that tells whose they are, with the stop's signal.
@@ -33,10 +37,13 @@ final class Supervisor {
   private var launches: [(id: UInt32, launch: Launch)] = []
   private static let launchesAtATime = 16
   private var nextLaunch: UInt32 = 1
-  private var isEnding = false
+  private(set) var isEnding = false
   private var initHasEnded = false
 
-  init(_ setup: PodSetup, _ rules: CallRules, podInit: PodInit, mailbox: Mailbox) {
+  init(
+    _ setup: PodSetup, _ rules: CallRules, podInit: PodInit, mailbox: Mailbox, pulse: Pulse
+  ) {
+    self.pulse = pulse
     self.setup = setup
     self.rules = rules
     names = setup.names
@@ -46,13 +53,18 @@ final class Supervisor {
 
   // MARK: Life of the pod
 
-  func seizeInit() -> Result<Void, Errno> {
-    let options =
-      CLinux_PTRACE_O_TRACESYSGOOD | CLinux_PTRACE_O_TRACEFORK
+  static let options = UInt(
+    CLinux_PTRACE_O_TRACESYSGOOD | CLinux_PTRACE_O_TRACEFORK
       | CLinux_PTRACE_O_TRACEVFORK | CLinux_PTRACE_O_TRACECLONE
       | CLinux_PTRACE_O_TRACEEXEC | CLinux_PTRACE_O_TRACESECCOMP
-      | CLinux_PTRACE_O_EXITKILL
-    let result = CLinux_ptrace_seize(podInit.processID, UInt(options))
+      | CLinux_PTRACE_O_EXITKILL)
+
+  /// With a stop before each end.
+  static let optionsForWatching = options | UInt(CLinux_PTRACE_O_TRACEEXIT)
+
+  func seizeInit() -> Result<Void, Errno> {
+    pulse.tracer.store(CLinux_gettid(), ordering: .relaxed)
+    let result = CLinux_ptrace_seize(podInit.processID, Self.options)
     if result < 0 { return .failure(Errno(rawValue: -result)) }
     let physical = PhysicalName<ProcessID>(rawValue: podInit.processID)
     do throws(NameError) {
@@ -70,17 +82,26 @@ final class Supervisor {
 
   /// Serves stops until nothing of the pod is left.
   func run() {
-    while true {
-      var status: Int32 = 0
-      let tid = CLinux_wait4(
-        -1, &status, Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD), nil)
-      if tid > 0 {
-        serve(tid, status)
-      } else if tid != -EINTR {
-        break
-      }
+    seeWhetherHostTakesReports()
+    while let (tid, status) = nextReport() {
+      if tid != podInit.processID { pulse.reports.add(1, ordering: .relaxed) }
+      serve(tid, status)
+      if pulse.isAskedToLook.load(ordering: .relaxed) { look() }
     }
     closeMailbox()
+    // Who could still be waiting: of what the host program took the last reports of.
+    var left: [Int32: TracedProcess] = [:]
+    for tracee in tracees.values { left[tracee.process.tgid] = tracee.process }
+    for process in left.values { processEnded(process, SIGKILL) }
+  }
+
+  /// Looks for what was missed, without waiting for it.
+  private func look() {
+    pulse.isAskedToLook.store(false, ordering: .relaxed)
+    // What is gone has to be found so three times.
+    for _ in 0..<3 {
+      while let (tid, status) = findMissedReport() { serve(tid, status) }
+    }
   }
 
   /// Kills everything; init, which adopts and thereby reaps what is killed, last.
@@ -181,6 +202,7 @@ final class Supervisor {
       claimLostForks()
       return
     }
+    if isWatchful { announceEnd(of: tracee) }
     switch Int(event) {
     case CLinux_PTRACE_EVENT_SECCOMP where tracee.process.isFiltered: enter(tracee)
     case CLinux_PTRACE_EVENT_SECCOMP: withoutTracer(tracee)
@@ -188,6 +210,7 @@ final class Supervisor {
       CLinux_PTRACE_EVENT_CLONE:
       forked(tracee)
     case CLinux_PTRACE_EVENT_EXEC: executed(tracee)
+    case CLinux_PTRACE_EVENT_EXIT: ending(tracee)
     case CLinux_PTRACE_EVENT_STOP: paused(tracee, signal)
     case 0 where signal == SIGTRAP | 0x80: passBoundary(tracee)
     case 0: deliver(signal, to: tracee)
@@ -317,6 +340,8 @@ final class Supervisor {
     var message: UInt = 0
     guard CLinux_ptrace_geteventmsg(tracee.tid, &message) == 0 else { return }
     let child = Int32(truncatingIfNeeded: message)
+    // Somebody else has taken the end of who had the number before.
+    if let former = tracees[child] { ended(child, statusOfMissedEnd(of: former)) }
     let physical = PhysicalName<ProcessID>(rawValue: child)
     if tracee.process.speaksForInit {
       adopt(physical)
@@ -338,6 +363,7 @@ final class Supervisor {
       if isBound { born(child, of: tracee.process, flags: flags, arguments: arguments, tracee) }
     }
     if let newborn = tracees[child] {
+      newborn.announcesEnd = tracee.announcesEnd
       if let signal = unclaimed.removeValue(forKey: child) {
         paused(newborn, signal)
       } else if isGone(child) {
@@ -350,9 +376,11 @@ final class Supervisor {
   }
 
   /// Whether we have nothing to expect of a task any more.
-  private func isGone(_ tid: Int32) -> Bool {
+  func isGone(_ tid: Int32) -> Bool {
     var info = siginfo_t()
-    let options = WEXITED | WSTOPPED | WNOHANG | WNOWAIT | Int32(CLinux_WAIT_ALL)
+    let options =
+      WEXITED | WSTOPPED | WNOHANG | WNOWAIT
+      | Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD)
     return CLinux_waitid(Int32(P_PID.rawValue), tid, &info, options, nil) == -ECHILD
   }
 
@@ -506,6 +534,7 @@ final class Supervisor {
     process.space.sharers -= 1
     process.space = AddressSpace()
     process.dumpable = nil
+    process.announcedStatus = nil
     process.speaksForInit = false
     if let launch = process.launch {
       process.launch = nil

@@ -61,6 +61,8 @@ final class TracedProcess: CallerState {
   var hasKnownDescriptors = false
   /// Called when it has opened the first.
   var onKnownDescriptor: (() -> Void)?
+  /// The wait status that its last threads announced before they ended, where they stop for it.
+  var announcedStatus: Int32?
   /// The numbers of refused calls that were reported.
   var reportedRefusals: Set<Int> = []
   /// Where the calling thread's control block is; set before each transaction.
@@ -122,6 +124,10 @@ final class Tracee {
 
   /// The thread's own signal mask while it makes calls for us.
   var heldMask: UInt64?
+  /// Whether it stops before it ends.
+  var announcesEnd = false
+  /// How often in a row nothing was found of it.
+  var missing = 0
   /// Whether it was made to stop because it ran on instead of making a call for us.
   var wasCaught = false
   /// Whether it was made to stop so that its next call stops too.

@@ -8,6 +8,8 @@ import Testing
 /// Pods that end, are full, or are disturbed while programs start.
 @Suite("A pod's life under the ptrace backend")
 struct PodLifeTests {
+  static let stops = [PtraceBackend.Stops.filtered, .everyCall]
+
   /// A request that takes no descriptor of its own.
   private func request(
     _ program: String, _ arguments: [String], _ null: FileDescriptor
@@ -23,12 +25,12 @@ struct PodLifeTests {
     return try await body(null)
   }
 
-  @Test("ends although programs are being started", .timeLimit(.minutes(1)))
-  func endsWhileLaunching() async throws {
+  @Test("ends although programs are being started", .timeLimit(.minutes(1)), arguments: stops)
+  func endsWhileLaunching(stops: PtraceBackend.Stops) async throws {
     let mark = "1000.\(Int.random(in: 100_000...999_999))"
     try await withNull { null in
       for round in 0..<20 {
-        try await withPod(backend: .ptrace) { pod in
+        try await withPod(backend: .ptrace(stops: stops)) { pod in
           _ = try await pod.launch(request("sleep", [mark], null))
           for _ in 0..<4 {
             Task {
@@ -44,12 +46,12 @@ struct PodLifeTests {
     #expect(left.lines.isEmpty, "left behind: \(left.lines)")
   }
 
-  @Test("a full pod says so, and goes on", .timeLimit(.minutes(1)))
-  func full() async throws {
+  @Test("a full pod says so, and goes on", .timeLimit(.minutes(1)), arguments: stops)
+  func full(stops: PtraceBackend.Stops) async throws {
     var configuration = PodConfiguration()
     configuration.capacity = 16
     try await withNull { null in
-      try await withPod(configuration, backend: .ptrace) { pod in
+      try await withPod(configuration, backend: .ptrace(stops: stops)) { pod in
         var programs: [LaunchedProcess] = []
         for _ in 0..<15 {
           programs.append(try await pod.launch(request("sleep", ["1000"], null)))
@@ -65,12 +67,14 @@ struct PodLifeTests {
     }
   }
 
-  @Test("a program that finds no room for another thread is told so", .timeLimit(.minutes(1)))
-  func fullOfThreads() async throws {
+  @Test(
+    "a program that finds no room for another thread is told so", .timeLimit(.minutes(1)),
+    arguments: stops)
+  func fullOfThreads(stops: PtraceBackend.Stops) async throws {
     var configuration = PodConfiguration()
     configuration.capacity = 16
     let program = try await TestPrograms.path("many_threads")
-    try await withPod(configuration, backend: .ptrace) { pod in
+    try await withPod(configuration, backend: .ptrace(stops: stops)) { pod in
       let result = try await pod.run(
         .path(FilePath(program)), input: .none, output: .string(limit: 1000),
         error: .combinedWithOutput)
@@ -78,10 +82,12 @@ struct PodLifeTests {
     }
   }
 
-  @Test("programs are started however many are asked for at once", .timeLimit(.minutes(1)))
-  func manyLaunches() async throws {
+  @Test(
+    "programs are started however many are asked for at once", .timeLimit(.minutes(1)),
+    arguments: stops)
+  func manyLaunches(stops: PtraceBackend.Stops) async throws {
     try await withNull { null in
-      try await withPod(backend: .ptrace) { pod in
+      try await withPod(backend: .ptrace(stops: stops)) { pod in
         try await withThrowingTaskGroup(of: Pod.TerminationStatus.self) { group in
           for _ in 0..<400 {
             group.addTask {
@@ -94,10 +100,12 @@ struct PodLifeTests {
     }
   }
 
-  @Test("an init that somebody stops or kills doesn't keep the pod", .timeLimit(.minutes(1)))
-  func disturbedInit() async throws {
+  @Test(
+    "an init that somebody stops or kills doesn't keep the pod", .timeLimit(.minutes(1)),
+    arguments: stops)
+  func disturbedInit(stops: PtraceBackend.Stops) async throws {
     try await withNull { null in
-      try await withPod(backend: .ptrace) { pod in
+      try await withPod(backend: .ptrace(stops: stops)) { pod in
         let program = try await pod.launch(request("sleep", ["1000"], null))
         let podInit = try #require(pod.names[VirtualName(rawValue: 1)]).physicalIdentifier
         kill(podInit.rawValue, SIGSTOP)

@@ -12,7 +12,7 @@ struct ProcessConformanceTests {
   static let programs = [
     "process_identity", "unknown_names", "waiting", "ignored_children", "orphans",
     "groups_and_sessions", "signal_senders", "signal_descriptors", "thread_names", "clone_words",
-    "clone_flags",
+    "clone_flags", "first_calls",
     "exec_from_thread",
     "spawning", "lock_owners", "dumpable", "stop_and_continue", "interrupted_calls",
     "process_names_in", "no_way_out", "file_owners", "clocks_and_timers",

@@ -28,6 +28,43 @@ internal import Testing
     }
   }
 
+  @Test("a lock that is freed, taken again and named again by another waiter is asked for again")
+  func ownerReturns() {
+    let tryLock = 8
+    let unlock = 7
+    expectProtected("lock owner returns", removing: []) { world in
+      let pod = world.makePod(names: 1...63)
+      let process = pod.boot()
+      process.call(.clone, 0x10100)
+      process.call(.clone, 0x10100)
+      guard let waiter = pod.process(3), let other = pod.process(4) else { return }
+      let word = process.allocate(4)
+      try? process.write(word: 2, to: word)
+      world.run("owner", process) { process in
+        process.call(.sched_yield)
+        // It frees its lock by the kernel where somebody waits, and takes it again.
+        if (try? process.word(at: word)) == 2 { return world.note("taken", 0) }
+        world.note("unlocked", process.call(.futex, Int(word.rawValue), unlock))
+        guard (try? process.word(at: word)) == 0 else { return world.note("taken", 0) }
+        try? process.write(word: 2, to: word)
+        world.note("taken", 1)
+      }
+      world.run("other", other) { other in
+        other.wait { world.noted("taken") != nil }
+        guard world.noted("taken") == 1 else { return }
+        world.note("tried", other.call(.futex, Int(word.rawValue), tryLock))
+      }
+      world.run("waiter", waiter) { waiter in
+        world.note("lock", waiter.call(.futex, Int(word.rawValue), tryLock))
+      }
+      world.finally("the waiter is told that it is owned, or gets it") {
+        [0, -11].contains(world.noted("lock") ?? 1)
+      }
+      world.finally("the other one too") { [0, -11].contains(world.noted("tried") ?? 0) }
+      world.finally("who owned it could free it") { world.noted("unlocked") ?? 0 == 0 }
+    }
+  }
+
   @Test("a lock's owner is never a process outside")
   func ownerOutside() {
     let tryLock = 8

@@ -209,8 +209,24 @@ internal import Testing
         .joined(separator: " ")
     }
     var tried = Set(Probe.elsewhere.keys)
-    for probe in Probe.inputs + Probe.outputs {
-      if let row = table.row(for: probe.call, probe.callArguments) { tried.insert(name(row)) }
+    var slots: Set<String> = []
+    for (probes, isInput) in [(Probe.inputs, true), (Probe.outputs, false)] {
+      for probe in probes {
+        guard let row = table.row(for: probe.call, probe.callArguments) else { continue }
+        tried.insert(name(row))
+        slots.insert("\(name(row)) \(isInput) \(probe.slot)")
+      }
+    }
+    // Each of a row's places, also those that its wrapper sees to.
+    for row in table.rows where Probe.elsewhere[name(row)] == nil {
+      guard ["translated", "wrapped"].contains(row.verb.word) else { continue }
+      let inputs = row.inputs + row.wrappedInputs
+      let outputs = row.outputs + row.wrappedOutputs
+      #expect(!inputs.isEmpty || !outputs.isEmpty, "\(name(row)) names nothing")
+      for (place, isInput) in inputs.map({ ($0, true) }) + outputs.map({ ($0, false) }) {
+        let slot = "\(name(row)) \(isInput) \(Probe.Slot(place))"
+        #expect(slots.contains(slot), "\(slot) isn't tried")
+      }
     }
     let done = Set(
       table.rows.filter { ["translated", "wrapped", "answered"].contains($0.verb.word) }.map(name))

@@ -9,6 +9,15 @@ struct Probe: Sendable, CustomStringConvertible {
     case result
     /// In the memory that an argument points to.
     case word(Int, Int)
+
+    init(_ place: Place) {
+      switch place {
+      case .argument(let index, _): self = .argument(index)
+      case .memory(let index, _): self = .word(index, 0)
+      case .field(let offset, let index, _): self = .word(index, offset)
+      case .result, .signals: self = .result
+      }
+    }
   }
 
   /// A name that is tried.
@@ -166,6 +175,7 @@ extension Probe {
           .unknownGroup: .fails(.invalidArgument),
         ]), as: .tgkill, at: .argument(1)),
       Probe("P29", .tgkill, [2, 0, 10], .argument(1), .member),
+      Probe("P29", .tgkill, [0, 2, 10], .argument(0), .leader),
       Probe(
         "P30", .rt_sigqueueinfo, [0, 10, 0], .argument(0),
         .process.with([
@@ -175,6 +185,7 @@ extension Probe {
       Probe(
         "P30", .rt_sigqueueinfo, [3, 10, 0], .word(2, 16), .sender, words: [8: -1]),
       Probe("P30", .rt_tgsigqueueinfo, [2, 0, 10, 0], .argument(1), .member),
+      Probe("P30", .rt_tgsigqueueinfo, [0, 2, 10, 0], .argument(0), .leader),
       Probe(
         "P30", .rt_tgsigqueueinfo, [2, 2, 10, 0], .word(3, 16), .sender, words: [8: -1]),
       Probe("P31", .pidfd_open, [0, 0], .argument(0), .process.with([.initial: .named])),
@@ -318,6 +329,11 @@ extension [Probe.Name: Probe.Effect] {
     .child: .fails(.noSuchProcess), .initial: .fails(.noSuchProcess),
     .zero: .fails(.invalidArgument), .minusOne: .fails(.invalidArgument),
     .group: .fails(.invalidArgument), .unknownGroup: .fails(.invalidArgument),
+  ])
+
+  /// The process that thread 2 belongs to, also by the number of another of its threads.
+  fileprivate static let leader: Self = member.with([
+    .thread: .caller, .physicalThread: .caller,
   ])
 
   /// Who a signal claims to be from: a name, or whatever the program likes.

@@ -32,10 +32,13 @@ struct ListedProgram: Sendable, CustomTestStringConvertible {
 
   static let utilities = [
     ListedProgram("utilities.sh", needs: ["python3", "taskset", "chrt", "flock", "prlimit"]),
-    ListedProgram("parallel.sh", needs: ["parallel"]),
-    ListedProgram("daemons.sh", needs: ["start-stop-daemon", "python3"]),
     ListedProgram("make.sh", needs: ["make", "gcc"]),
     ListedProgram("busybox.sh", needs: ["busybox"]),
+  ]
+
+  static let managers = [
+    ListedProgram("parallel.sh", needs: ["parallel"]),
+    ListedProgram("daemons.sh", needs: ["start-stop-daemon", "python3"]),
   ]
 
   static let git = [ListedProgram("git.sh", needs: ["git"])]

@@ -73,6 +73,22 @@ int main(void) {
   CHECK(fcntl(pair[0], F_GETLK, &lock) == 0 || errno == EINVAL);
   CHECK_EQUAL(lock.l_pid, 77);
 
+  // A lock of an open file has no process.
+  char path[64];
+  FILE *other = tmpfile();
+  CHECK(other != NULL);
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fileno(other));
+  int again = open(path, O_RDWR);
+  if (again >= 0) {
+    lock = (struct flock){.l_type = F_WRLCK};
+    CHECK(fcntl(again, F_OFD_SETLK, &lock) == 0);
+    lock = (struct flock){.l_type = F_WRLCK};
+    CHECK(fcntl(fileno(other), F_GETLK, &lock) == 0);
+    CHECK_EQUAL(lock.l_type, F_WRLCK);
+    CHECK_EQUAL(lock.l_pid, -1);
+    close(again);
+  }
+
   CHECK(fcntl(pair[0], F_SETOWN, child) == 0);
   CHECK_EQUAL(fcntl(pair[0], F_GETOWN), child);
   CHECK_EQUAL(syscall(SYS_fcntl, pair[0], F_GETOWN), child);

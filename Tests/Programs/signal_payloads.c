@@ -1,7 +1,7 @@
-// P30, P32, P57, S3, S4: what a sender puts into a siginfo arrives as it was sent: as a name only where it is one.
+// P30, P32, P57, P62, S3, S4, S6, S10: what a sender puts into a siginfo arrives as it was sent: as a name only where it is one.
 #include "check.h"
 #include <fcntl.h>
-#include <sys/mman.h>
+#include <sys/signalfd.h>
 
 static volatile siginfo_t last;
 static volatile sig_atomic_t count;
@@ -13,6 +13,7 @@ static void handler(int signal, siginfo_t *info, void *context) {
 }
 
 static sigset_t old, usr1, usr2;
+static int records;
 
 // What a handler sees of a signal that this process sends itself.
 static siginfo_t handled(siginfo_t info) {
@@ -52,6 +53,12 @@ static void expect(int code, int word) {
   CHECK_EQUAL(sigwaitinfo(&usr2, &seen), SIGUSR2);
   CHECK_EQUAL(seen.si_pid, word);
   close(handle);
+  struct signalfd_siginfo record;
+  CHECK(syscall(SYS_rt_sigqueueinfo, getpid(), SIGUSR2, &info) == 0);
+  CHECK(read(records, &record, sizeof record) == sizeof record);
+  CHECK_EQUAL(record.ssi_code, code);
+  // A timer has no process.
+  if (code != SI_TIMER) CHECK_EQUAL((int)record.ssi_pid, word);
 }
 
 static volatile sig_atomic_t *fault_address;
@@ -75,6 +82,8 @@ int main(void) {
   for (int i = 0; i < 4; i++) sigaddset(&blocked, (int[]){SIGUSR1, SIGUSR2, SIGALRM, SIGIO}[i]);
   CHECK(sigprocmask(SIG_BLOCK, &blocked, &old) == 0);
 
+  records = signalfd(-1, &usr2, 0);
+  CHECK(records >= 0);
   pid_t child = fork();
   CHECK(child >= 0);
   if (child == 0) {

@@ -58,6 +58,9 @@ static inline long CLinux_syscall(long number, uint64_t a, uint64_t b, uint64_t 
   return CLinux_result(syscall(number, a, b, c, d, e, f));
 }
 
+// gettid: no wrapper before glibc 2.30.
+static inline pid_t CLinux_gettid(void) { return (pid_t)syscall(SYS_gettid); }
+
 // prctl: variadic.
 static inline int CLinux_prctl(int option, unsigned long a, unsigned long b, unsigned long c,
                                unsigned long d) {

@@ -24,12 +24,14 @@ enum {
   CLinux_PTRACE_O_TRACECLONE = 0x00000008,
   CLinux_PTRACE_O_TRACEEXEC = 0x00000010,
   CLinux_PTRACE_O_TRACESECCOMP = 0x00000080,
+  CLinux_PTRACE_O_TRACEEXIT = 0x00000040,
   CLinux_PTRACE_O_EXITKILL = 0x00100000,
 
   CLinux_PTRACE_EVENT_FORK = 1,
   CLinux_PTRACE_EVENT_VFORK = 2,
   CLinux_PTRACE_EVENT_CLONE = 3,
   CLinux_PTRACE_EVENT_EXEC = 4,
+  CLinux_PTRACE_EVENT_EXIT = 6,
   CLinux_PTRACE_EVENT_SECCOMP = 7,
   CLinux_PTRACE_EVENT_STOP = 128,
 
@@ -46,6 +48,10 @@ static inline int CLinux_ptrace(long request, pid_t tid, unsigned long addr, uns
 // PTRACE_SEIZE: variadic in glibc.
 static inline int CLinux_ptrace_seize(pid_t tid, unsigned long options) {
   return CLinux_ptrace(0x4206, tid, 0, options);
+}
+// PTRACE_SETOPTIONS: variadic in glibc.
+static inline int CLinux_ptrace_setoptions(pid_t tid, unsigned long options) {
+  return CLinux_ptrace(0x4200, tid, 0, options);
 }
 // PTRACE_CONT: variadic in glibc.
 static inline int CLinux_ptrace_cont(pid_t tid, int signal) {

@@ -106,6 +106,10 @@ public struct BoundaryRow: Sendable {
   public let outputs: [Place]
   /// How it is performed.
   public let performed: Performance
+  /// Names that the row's wrapper passes in by itself.
+  public private(set) var wrappedInputs: [Place] = []
+  /// Names that the row's wrapper shows by itself.
+  public private(set) var wrappedOutputs: [Place] = []
 
   /// The answer is constant per task.
   public static func answered(_ call: Syscall, out: Place) -> BoundaryRow {
@@ -137,13 +141,27 @@ public struct BoundaryRow: Sendable {
   }
 
   /// The meaning changes.
+  ///
+  /// - Parameters:
+  ///   - call: The call.
+  ///   - variant: Which of its variants.
+  ///   - inputs: Names that are translated before the wrapper's preamble.
+  ///   - outputs: Names that are translated after its epilogue.
+  ///   - wrapper: What is done.
+  ///   - wrappedInputs: Names that the wrapper itself passes in.
+  ///   - wrappedOutputs: Names that it shows.
+  ///   - performed: How.
   public static func wrapped(
     _ call: Syscall, when variant: Variant = .otherwise, in inputs: [Place] = [],
-    out outputs: [Place] = [], by wrapper: any Wrapper, performed: Performance = .byValue
+    out outputs: [Place] = [], by wrapper: any Wrapper, naming wrappedInputs: [Place] = [],
+    showing wrappedOutputs: [Place] = [], performed: Performance = .byValue
   ) -> BoundaryRow {
-    BoundaryRow(
+    var row = BoundaryRow(
       call: call, variant: variant, verb: .wrapped(wrapper), inputs: inputs, outputs: outputs,
       performed: performed)
+    row.wrappedInputs = wrappedInputs
+    row.wrappedOutputs = wrappedOutputs
+    return row
   }
 
   /// Refused by design.

@@ -68,7 +68,8 @@ extension BoundaryRow {
     return BoundaryDescription(
       call: call.name, number: Int(call.rawValue), variant: descriptor?.label ?? variant.label,
       verb: verb.word,
-      namesIn: inputs.map(\.description), namesOut: outputs.map(\.description),
+      namesIn: (inputs + wrappedInputs).map(\.description),
+      namesOut: (outputs + wrappedOutputs).map(\.description),
       performed: isInterposed && staticErrno == nil ? performed.rawValue : nil, errno: errno,
       note: note)
   }

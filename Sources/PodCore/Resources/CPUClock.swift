@@ -18,7 +18,10 @@ public enum CPUClock {
   private static func rows(
     _ call: Syscall, of clocks: [Variant], performed: Performance
   ) -> [BoundaryRow] {
-    clocks.map { .wrapped(call, when: $0, by: NameClock(), performed: performed) }
+    clocks.map {
+      .wrapped(
+        call, when: $0, by: NameClock(), naming: [.argument(0, name)], performed: performed)
+    }
   }
 
   /// The rows of clocks. The kernel shows a thread's only to its own process.
@@ -30,7 +33,9 @@ public enum CPUClock {
     + rows(.clock_adjtime, of: process + thread, performed: .byValue)  // P56
     + rows(.clock_nanosleep, of: process + thread, performed: .inCallerBlocking)  // P56
     + [
-      .wrapped(.timer_create, by: NameTimerTarget(), performed: .inCaller)  // P55, P56
+      .wrapped(
+        .timer_create, by: NameTimerTarget(),
+        naming: [.argument(0, name), .field(16, of: 1, name)], performed: .inCaller)  // P55, P56
     ]
 
   private static let name = NameShape(

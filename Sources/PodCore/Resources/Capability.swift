@@ -2,6 +2,7 @@ import SystemPackage
 
 /// Capabilities: what a thread may do.
 public enum Capability {
+  private static let thread = NameShape(ThreadID.self, zero: .caller)
   private static let until = "a pod has user ids of its own"
   private static let leaks = "host capabilities"
 
@@ -11,8 +12,12 @@ public enum Capability {
 
   /// The rows of capabilities. Source: include/uapi/linux/{capability,prctl}.h.
   public static let boundary: [BoundaryRow] = [
-    .wrapped(.capget, by: NameCapabilityHolder(), performed: .onCopy),  // P47, N12
-    .wrapped(.capset, by: NameCapabilityHolder(), performed: .inCaller),  // P47, N12
+    .wrapped(
+      .capget, by: NameCapabilityHolder(), naming: [.field(4, of: 0, thread)],
+      performed: .onCopy),  // P47, N12
+    .wrapped(
+      .capset, by: NameCapabilityHolder(), naming: [.field(4, of: 0, thread)],
+      performed: .inCaller),  // P47, N12
     .native(.prctl, when: option(7, "PR_GET_KEEPCAPS"), until: until, leaks: leaks),  // N12
     .native(.prctl, when: option(8, "PR_SET_KEEPCAPS"), until: until, leaks: leaks),  // N12
     .native(.prctl, when: option(23, "PR_CAPBSET_READ"), until: until, leaks: leaks),  // N12

@@ -4,6 +4,7 @@ import SystemPackage
 public enum FileOwner {
   static let owner = NameShape(ProcessID.self, negative: .livingGroup)
   private static let process = NameShape(ProcessID.self)
+  private static let task = NameShape(ThreadID.self)
 
   private static func command(_ number: UInt32, _ label: String) -> Variant {
     .argument(1, is: number, label)
@@ -13,9 +14,11 @@ public enum FileOwner {
   public static let boundary: [BoundaryRow] = [
     .translated(.fcntl, when: command(8, "F_SETOWN"), in: [.argument(2, owner)]),  // P65
     .wrapped(
-      .fcntl, when: command(9, "F_GETOWN"), by: ShowFileOwner(), performed: .inCaller),  // P65
+      .fcntl, when: command(9, "F_GETOWN"), by: ShowFileOwner(), showing: [.result(owner)],
+      performed: .inCaller),  // P65
     .wrapped(
-      .fcntl, when: command(15, "F_SETOWN_EX"), by: NameFileOwner(), performed: .inCaller),  // P66
+      .fcntl, when: command(15, "F_SETOWN_EX"), by: NameFileOwner(),
+      naming: [.field(4, of: 2, task)], performed: .inCaller),  // P66
     .translated(
       .fcntl, when: command(16, "F_GETOWN_EX"), out: [.field(4, of: 2, process)],
       performed: .inCaller),  // P66
@@ -23,15 +26,17 @@ public enum FileOwner {
       .fcntl, when: command(17, "F_GETOWNER_UIDS"), until: UserID.until,
       leaks: UserID.leaks),  // N18
     .wrapped(
-      .fcntl, when: command(5, "F_GETLK"), by: ShowLockHolder(), performed: .inCaller),  // P67
+      .fcntl, when: command(5, "F_GETLK"), by: ShowLockHolder(),
+      showing: [.field(24, of: 2, process)], performed: .inCaller),  // P67
     .wrapped(
-      .fcntl, when: command(36, "F_OFD_GETLK"), by: ShowLockHolder(), performed: .inCaller),  // P67
+      .fcntl, when: command(36, "F_OFD_GETLK"), by: ShowLockHolder(),
+      showing: [.field(24, of: 2, process)], performed: .inCaller),  // P67
     .wrapped(
       .ioctl, when: command(0x8901, "FIOSETOWN"), by: NameSocketOwner(),
-      performed: .inCaller),  // P69
+      naming: [.memory(2, owner)], performed: .inCaller),  // P69
     .wrapped(
       .ioctl, when: command(0x8902, "SIOCSPGRP"), by: NameSocketOwner(),
-      performed: .inCaller),  // P69
+      naming: [.memory(2, owner)], performed: .inCaller),  // P69
     .translated(
       .ioctl, when: command(0x8903, "FIOGETOWN"), out: [.memory(2, owner)],
       performed: .inCaller),  // P69

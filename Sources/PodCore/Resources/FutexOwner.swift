@@ -2,6 +2,8 @@ internal import SystemPackage
 
 /// Lock words that hold the id of the thread that owns the lock.
 public enum FutexOwner {
+  private static let owner = NameShape(ThreadID.self)
+
   private static func operation(_ number: UInt64, _ label: String) -> Variant {
     .argument(1, masked: 0x7F, is: number, label)
   }
@@ -9,19 +11,25 @@ public enum FutexOwner {
   /// The rows of lock owners. Source: include/uapi/linux/futex.h.
   public static let boundary: [BoundaryRow] = [
     .wrapped(
-      .futex, when: operation(6, "FUTEX_LOCK_PI"), by: NameOwner(word: 0),
+      .futex, when: operation(6, "FUTEX_LOCK_PI"),
+      by: NameOwner(word: 0), naming: [.memory(0, owner)],
       performed: .inCallerBlocking),  // P63
     .wrapped(
-      .futex, when: operation(7, "FUTEX_UNLOCK_PI"), by: NameOwner(word: 0, needsOwner: false),
+      .futex, when: operation(7, "FUTEX_UNLOCK_PI"),
+      by: NameOwner(word: 0, needsOwner: false),
+      naming: [.memory(0, owner)],
       performed: .inCaller),  // P63
     .wrapped(
-      .futex, when: operation(8, "FUTEX_TRYLOCK_PI"), by: NameOwner(word: 0),
+      .futex, when: operation(8, "FUTEX_TRYLOCK_PI"),
+      by: NameOwner(word: 0), naming: [.memory(0, owner)],
       performed: .inCaller),  // P63
     .wrapped(
-      .futex, when: operation(12, "FUTEX_CMP_REQUEUE_PI"), by: NameOwner(word: 4),
+      .futex, when: operation(12, "FUTEX_CMP_REQUEUE_PI"),
+      by: NameOwner(word: 4), naming: [.memory(4, owner)],
       performed: .inCaller),  // P63
     .wrapped(
-      .futex, when: operation(13, "FUTEX_LOCK_PI2"), by: NameOwner(word: 0),
+      .futex, when: operation(13, "FUTEX_LOCK_PI2"),
+      by: NameOwner(word: 0), naming: [.memory(0, owner)],
       performed: .inCallerBlocking),  // P63
   ]
 }
@@ -44,6 +52,8 @@ struct NameOwner: Wrapper {
   var needsOwner = true
 
   private static let ownerMask: UInt32 = 0x3FFF_FFFF
+  private static let tryLock: UInt64 = 8
+  private static let privateFlag: UInt64 = 0x80
 
   func preamble(_ transaction: inout Transaction) throws(Errno) {
     let address = RemoteAddress(rawValue: transaction.arguments[word])
@@ -77,12 +87,30 @@ struct NameOwner: Wrapper {
     guard case .failure(let error)? = transaction.result,
       error == .noSuchProcess || error == .notPermitted
     else { return }
-    let address = RemoteAddress(rawValue: transaction.arguments[word])
-    guard let value = try? transaction.read(UInt32.self, at: address),
-      value != UInt32(truncatingIfNeeded: transaction.note)
-    else { return }
-    // Between the preamble and the kernel's look the lock was freed and taken again, under a virtual id.
-    transaction.step(.retry, on: 0) { $0.wantsRetry = true }
+    transaction.step(.retry, on: 0) { $0.wantsRetry = isOutdated(&$0) }
+  }
+
+  /// Whether the kernel looked when the word named no owner that it knows: between the preamble and that look the lock was
+  /// freed and taken again, under a virtual id.
+  private func isOutdated(_ transaction: inout Transaction) -> Bool {
+    let arguments = transaction.arguments
+    guard
+      let value = try? transaction.read(UInt32.self, at: RemoteAddress(rawValue: arguments[word]))
+    else { return false }
+    if value != UInt32(truncatingIfNeeded: transaction.note) { return true }
+    // Another waiter may have made it again the word that the preamble left. Then the kernel knows the owner now; one that
+    // has ended, and still has a name, it doesn't know.
+    guard needsOwner, word == 0,
+      physicalOwner(Int32(bitPattern: value & Self.ownerMask), in: transaction) != nil
+    else { return false }
+    let attempt = CallArguments(arguments[0], Self.tryLock | arguments[1] & Self.privateFlag)
+    do throws(Errno) {
+      _ = try transaction.host.perform(.futex, attempt, for: transaction.caller)
+      transaction.result = .success(0)
+      return false
+    } catch {
+      return error != .noSuchProcess && error != .notPermitted
+    }
   }
 
   /// The kernel's number of the owner in a word; nil when the pod has no such task.

@@ -32,12 +32,17 @@ public enum ProcessGroup: Resource {
   }
 
   private static let pgid = NameShape(ProcessGroup.self, zero: .caller)
+  private static let pid = NameShape(ProcessID.self, zero: .caller)
 
   /// The rows of process groups.
   public static let boundary: [BoundaryRow] = [
     .translated(.getpgrp, out: [.result(pgid)]),  // P4
-    .wrapped(.getpgid, by: ShowMembership(), performed: .inCaller),  // P4
-    .wrapped(.setpgid, by: ChangeGroup(), performed: .inCaller),  // P5
+    .wrapped(
+      .getpgid, by: ShowMembership(), naming: [.argument(0, pid)], showing: [.result(pgid)],
+      performed: .inCaller),  // P4
+    .wrapped(
+      .setpgid, by: ChangeGroup(), naming: [.argument(0, pid), .argument(1, pgid)],
+      performed: .inCaller),  // P5
   ]
 }
 

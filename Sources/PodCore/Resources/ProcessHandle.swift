@@ -22,6 +22,9 @@ public enum ProcessHandle {
   private static let ownThread: Int32 = -10_000
   private static let ownProcess: Int32 = -20_000
 
+  private static let task = NameShape(ThreadID.self)
+  private static let process = NameShape(ProcessID.self)
+
   private static let namespaces = [
     "CGROUP", "IPC", "MNT", "NET", "PID", "PID_FOR_CHILDREN", "TIME", "TIME_FOR_CHILDREN", "USER",
     "UTS",
@@ -31,7 +34,9 @@ public enum ProcessHandle {
   public static let boundary: [BoundaryRow] =
     [
       .wrapped(
-        .pidfd_send_signal, by: SendSignalByHandle(), performed: .inCaller),  // P32, P33
+        .pidfd_send_signal, by: SendSignalByHandle(),
+        naming: [.field(SignalInfo.senderOffset, of: 2, process)],
+        performed: .inCaller),  // P32, P33
       .wrapped(
         .pidfd_getfd, by: StayInPod(outside: .notPermitted), performed: .inCaller),  // P39
       .wrapped(
@@ -40,7 +45,9 @@ public enum ProcessHandle {
         .process_mrelease, by: StayInPod(outside: .notPermitted), performed: .inCaller),  // P39
       .wrapped(
         .ioctl, when: .argument(1, masked: 0xFFFF, is: 0xFF0B, "PIDFD_GET_INFO"),
-        by: ShowHandle(), performed: .inCaller),  // P34
+        by: ShowHandle(),
+        showing: [.field(16, of: 2, task), .field(20, of: 2, process), .field(24, of: 2, process)],
+        performed: .inCaller),  // P34
     ]
     + namespaces.enumerated().map { index, name in
       .wrapped(

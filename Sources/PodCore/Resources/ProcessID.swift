@@ -38,18 +38,27 @@ public enum ProcessID: Resource {
   public static let boundary: [BoundaryRow] = [
     .answered(.getpid, out: .result(pid)),  // P1
     .wrapped(.getppid, out: [.result(pid)], by: ShowParent(), performed: .inCaller),  // P3
-    .wrapped(.fork, by: Fork(), performed: .inCallerBlocking),  // P7
-    .wrapped(.vfork, by: Fork(), performed: .inCallerBlocking),  // P7
-    .wrapped(.clone, by: Fork(), performed: .inCallerBlocking),  // P7–P10, P14, P16
+    .wrapped(.fork, by: Fork(), showing: [.result(pid)], performed: .inCallerBlocking),  // P7
+    .wrapped(.vfork, by: Fork(), showing: [.result(pid)], performed: .inCallerBlocking),  // P7
+    .wrapped(
+      .clone, by: Fork(), showing: [.result(task), .memory(2, task), .memory(3, task)],
+      performed: .inCallerBlocking),  // P7–P10, P14, P16
     .refused(
       .clone3, .noFunction,
       because: "its flags, and the ids that set_tid asks for, are in memory, where a sibling "
         + "thread can change them after a check; libraries fall back to clone"),  // P7, P12
-    .wrapped(.wait4, by: WaitForChild(), performed: .inCallerBlocking),  // P17, P19
-    .wrapped(.waitid, by: WaitForChild(), performed: .inCallerBlocking),  // P18, S7
+    .wrapped(
+      .wait4, by: WaitForChild(), naming: [.argument(0, pid)], showing: [.result(pid)],
+      performed: .inCallerBlocking),  // P17, P19
+    .wrapped(
+      .waitid, by: WaitForChild(), naming: [.argument(1, pid)],
+      showing: [.field(SignalInfo.senderOffset, of: 2, pid)],
+      performed: .inCallerBlocking),  // P18, S7
     .wrapped(.unshare, by: StayInNamespaces(), performed: .inCaller),  // P15
     .refused(.setns, .notPermitted, because: "a nested pid namespace hides physical ids"),  // P15
-    .wrapped(.pidfd_open, by: OpenHandle(), performed: .inCaller),  // P31
+    .wrapped(
+      .pidfd_open, by: OpenHandle(), naming: [.argument(0, task)],
+      performed: .inCaller),  // P31
     .translated(.process_vm_readv, in: [.argument(0, task)]),  // P40
     .translated(.process_vm_writev, in: [.argument(0, task)]),  // P40
     .translated(.kcmp, in: [.argument(0, task), .argument(1, task)]),  // P41

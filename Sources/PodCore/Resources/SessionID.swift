@@ -24,6 +24,7 @@ public enum SessionID: Resource {
   }
 
   private static let sid = NameShape(SessionID.self)
+  private static let pid = NameShape(ProcessID.self, zero: .caller)
   private static let pgid = NameShape(ProcessGroup.self)
 
   /// Terminal requests. Source: include/uapi/asm-generic/ioctls.h.
@@ -33,8 +34,10 @@ public enum SessionID: Resource {
 
   /// The rows of sessions.
   public static let boundary: [BoundaryRow] = [
-    .wrapped(.setsid, by: MakeSession(), performed: .inCaller),  // P6
-    .wrapped(.getsid, by: ShowMembership(), performed: .inCaller),  // P4
+    .wrapped(.setsid, by: MakeSession(), showing: [.result(sid)], performed: .inCaller),  // P6
+    .wrapped(
+      .getsid, by: ShowMembership(), naming: [.argument(0, pid)], showing: [.result(sid)],
+      performed: .inCaller),  // P4
     .translated(
       .ioctl, when: .argument(1, is: getForegroundGroup, "TIOCGPGRP"), out: [.memory(2, pgid)],
       performed: .inCaller),  // P70

@@ -3,15 +3,28 @@ internal import SystemPackage
 /// Calls that send signals or receive them with who sent them.
 public enum Signals {
   private static let sender = NameShape(ProcessID.self)
+  private static let target = NameShape(ProcessID.self, minusOne: .everyone, negative: .group)
+  private static let thread = NameShape(ThreadID.self)
 
   /// The rows of signals.
   public static let boundary: [BoundaryRow] = [
-    .wrapped(.kill, by: SendSignal()),  // P25–P28
-    .wrapped(.tkill, by: SendSignal()),  // P29
-    .wrapped(.tgkill, by: SendSignal()),  // P29
-    .wrapped(.rt_sigqueueinfo, by: SendSignal(), performed: .onCopy),  // P30
-    .wrapped(.rt_tgsigqueueinfo, by: SendSignal(), performed: .onCopy),  // P30
-    .wrapped(.rt_sigtimedwait, by: ReceiveSignal(), performed: .inCallerBlocking),  // S5
+    .wrapped(.kill, by: SendSignal(), naming: [.argument(0, target)]),  // P25–P28
+    .wrapped(.tkill, by: SendSignal(), naming: [.argument(0, thread)]),  // P29
+    .wrapped(
+      .tgkill, by: SendSignal(), naming: [.argument(0, thread), .argument(1, thread)]),  // P29
+    .wrapped(
+      .rt_sigqueueinfo, by: SendSignal(),
+      naming: [.argument(0, target), .field(SignalInfo.senderOffset, of: 2, sender)],
+      performed: .onCopy),  // P30
+    .wrapped(
+      .rt_tgsigqueueinfo, by: SendSignal(),
+      naming: [
+        .argument(0, thread), .argument(1, thread), .field(SignalInfo.senderOffset, of: 3, sender),
+      ], performed: .onCopy),  // P30
+    .wrapped(
+      .rt_sigtimedwait, by: ReceiveSignal(),
+      showing: [.field(SignalInfo.senderOffset, of: 1, sender)],
+      performed: .inCallerBlocking),  // S5
     .wrapped(.signalfd, by: OpenSignalDescriptor(), performed: .inCaller),  // P62, S6
     .wrapped(.signalfd4, by: OpenSignalDescriptor(), performed: .inCaller),  // P62, S6
     .translated(.read, from: .signals, out: [.signals(of: 1, inVectors: false, sender)]),  // P62

@@ -37,6 +37,6 @@ public enum Terminal {
       because: "it translates between kernel pid namespaces; older kernels lack it"),  // P38
     .native(
       .ioctl, until: "a pod has a list of devices",
-      leaks: "what devices know of processes and users"),  // P35, P79, D2, W3
+      leaks: "what devices know of processes and users"),  // P79, D2, W3
   ]
 }

@@ -1,0 +1,40 @@
+import PodCore
+import PodTestSupport
+import Testing
+
+/// Host programs that wait for any child: they take reports that are the tracer's.
+@Suite("A host that waits for any child", .serialized)
+struct HostWaitTests {
+  private func host(_ words: String...) async throws -> [String] {
+    let outcome = try await TestEnvironment.native.run(
+      try TestPrograms.product("reaping-host"), words, seconds: 50)
+    #expect(outcome.status == .exited(0), "\(outcome.output)")
+    // What the library logs goes to the other output.
+    return outcome.lines.filter { !$0.contains(" warning: ") }
+  }
+
+  @Test(
+    "programs end as they should, whoever waits",
+    .timeLimit(.minutes(1)), arguments: ["nobody", "thread", "all", "handler"])
+  func fromTheStart(way: String) async throws {
+    let lines = try await host(way, "3")
+    #expect(lines.last == "done", "\(lines)")
+    // On a machine so busy that the host's wait comes after the first pod's beginning, that pod may fail; the next ones
+    // know.
+    #expect(lines.count <= (way == "nobody" ? 1 : 2), "\(lines)")
+    #expect(lines.dropLast().allSatisfy { $0.contains("waits for any child") }, "\(lines)")
+  }
+
+  @Test(
+    "a wait that begins in the middle harms no program, or the pod fails and says why",
+    .timeLimit(.minutes(1)))
+  func late() async throws {
+    for _ in 0..<2 {
+      let lines = try await host("late", "1")
+      #expect(lines.count == 2 && lines.last == "done", "\(lines)")
+      let outcome = lines.first ?? ""
+      #expect(outcome == "right" || outcome.contains("waits for any child"), "\(outcome)")
+      print("a late wait:", outcome)
+    }
+  }
+}
