@@ -51,11 +51,7 @@ struct NameCapabilityHolder: Wrapper {
         do throws(Errno) {
           physical = try Self.thread.physical(of: name, in: &transaction)
         } catch {
-          guard transaction.call == .capget, error == .noSuchProcess else {
-            throw transaction.call == .capset ? .notPermitted : error
-          }
-          // The kernel looks at the version first, and finds nobody of this number.
-          physical = .max
+          throw transaction.call == .capset ? .notPermitted : error
         }
       }
       // Only the caller's own can be changed.
