@@ -42,10 +42,12 @@ public struct PodConfiguration: Sendable, Hashable, Codable {
     }
     if let restored = restoredNames?.processes {
       if restored.names.count > capacity {
-        faults.append("capacity is \(capacity), and restoredNames has \(restored.names.count) names")
+        faults.append(
+          "capacity is \(capacity), and restoredNames has \(restored.names.count) names")
       }
       if let last = restored.names.map(\.number.rawValue).max(), last > highestProcess {
-        faults.append("highestProcess is \(highestProcess), and restoredNames has process \(last)")
+        faults.append(
+          "highestProcess is \(highestProcess), and restoredNames has process \(last)")
       }
     }
     return faults

@@ -203,8 +203,9 @@ struct KernelState {
       if name.state == .shown {
         number = takeNumber(isPinned: isPinned)
       } else {
-        number = makeProcess(
-          parent: Self.initial, like: nil, sharingMemory: false, isPinned: isPinned)?.number
+        number =
+          makeProcess(
+            parent: Self.initial, like: nil, sharingMemory: false, isPinned: isPinned)?.number
       }
       if let number { made[name.number] = PhysicalName(rawValue: number) }
     }

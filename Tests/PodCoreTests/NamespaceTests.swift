@@ -385,6 +385,45 @@ internal import Testing
     #expect(system.count == 0)
   }
 
+  @Test("the look-ups of the number alone agree with those of the entry, in every state")
+  func numbersAlone() throws {
+    // Fewer buckets than names in a chain: long chains are gone through to their ends.
+    let space = make(1...4_000, capacity: 600)
+    var random = SystemRandomNumberGenerator()
+    var names: [Virtual] = []
+    for turn in 0..<6_000 {
+      if names.count < 500, let name = try? space.allocate() {
+        names.append(name)
+        if turn % 5 != 0 {
+          // Many numbers share a bucket, and some a number.
+          try space.bind(
+            name, to: Physical(rawValue: Int32.random(in: 1...40, using: &random) * 900))
+        }
+      }
+      if let index = names.indices.randomElement(using: &random), turn % 2 == 0 {
+        let name = names[index]
+        if (try? space.retire(name)) == nil {
+          try space.giveBack(name)
+        } else {
+          try space.reap(name)
+        }
+        names.remove(at: index)
+      } else if let name = names.randomElement(using: &random) {
+        try? space.retire(name)
+      }
+      guard turn % 200 == 0 else { continue }
+      for number in 0...4_001 as ClosedRange<Int32> {
+        let name = Virtual(rawValue: number)
+        let physical = (try? space.entry(name))?.physical.rawValue ?? 0
+        #expect(space.physical(of: name)?.rawValue ?? 0 == physical)
+      }
+      for number in -1...41 as ClosedRange<Int32> {
+        let name = Physical(rawValue: number * 900)
+        #expect(space.virtual(of: name) == (try? space.entry(name))?.virtual)
+      }
+    }
+  }
+
   private final class Counters: Sendable {
     let isDone = Atomic(false)
     let torn = Atomic(0)
@@ -409,6 +448,7 @@ internal import Testing
               let physical = Physical(rawValue: 10_000 + Int32(index))
               if (try? space.entry(name))?.physical != physical
                 || (try? space.entry(physical))?.virtual != name
+                || space.physical(of: name) != physical || space.virtual(of: physical) != name
               {
                 counters.torn.add(1, ordering: .relaxed)
               }
@@ -422,6 +462,17 @@ internal import Testing
             }
             if let entry = try? space.entry(Physical(rawValue: number + 1_000)),
               entry.virtual.rawValue != number
+            {
+              counters.torn.add(1, ordering: .relaxed)
+            }
+            // A name that has just been freed or given out anew has no physical one, or its own.
+            if let physical = space.physical(of: Virtual(rawValue: number)),
+              ![number + 1_000, 0].contains(physical.rawValue), physical.rawValue < 10_000
+            {
+              counters.torn.add(1, ordering: .relaxed)
+            }
+            if let name = space.virtual(of: Physical(rawValue: number + 1_000)),
+              name.rawValue != number
             {
               counters.torn.add(1, ordering: .relaxed)
             }

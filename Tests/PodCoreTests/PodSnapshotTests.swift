@@ -72,19 +72,26 @@ internal import Testing
     Wrong(.noInit, [process(2, parent: 2), thread(1, of: 2)]),
     Wrong(.missing(.parent, name(9), of: name(2)), [initial, process(2, parent: 9)]),
     Wrong(.missing(.parent, name(0), of: name(2)), [initial, process(2, parent: 0)]),
-    Wrong(.missing(.parent, name(3), of: name(2)), [initial, process(2, parent: 3), thread(3, of: 1)]),
+    Wrong(
+      .missing(.parent, name(3), of: name(2)), [initial, process(2, parent: 3), thread(3, of: 1)]),
     Wrong(
       .missing(.parent, name(3), of: name(2)),
       [initial, process(2, parent: 3), process(3, state: "ended")]),
     Wrong(.missing(.group, name(9), of: name(2)), [initial, process(2, group: 9)]),
-    Wrong(.missing(.group, name(3), of: name(2)), [initial, process(2, group: 3), thread(3, of: 1)]),
+    Wrong(
+      .missing(.group, name(3), of: name(2)), [initial, process(2, group: 3), thread(3, of: 1)]),
     Wrong(.missing(.session, name(0), of: name(2)), [initial, process(2, session: 0)]),
     Wrong(.missing(.process, name(9), of: name(2)), [initial, thread(2, of: 9)]),
     Wrong(.missing(.process, name(3), of: name(2)), [initial, thread(2, of: 3), thread(3, of: 1)]),
     Wrong(.cycle(name(2)), [initial, process(2, parent: 2)]),
-    Wrong(.cycle(name(2)), [initial, process(2, parent: 4), process(3, parent: 2), process(4, parent: 3)]),
-    Wrong(.cycle(name(5)), [initial, process(5, parent: 2), process(2, parent: 3), process(3, parent: 2)]),
-    Wrong(.invalid("3 is gone and names no group or session of others"),
+    Wrong(
+      .cycle(name(2)),
+      [initial, process(2, parent: 4), process(3, parent: 2), process(4, parent: 3)]),
+    Wrong(
+      .cycle(name(5)),
+      [initial, process(5, parent: 2), process(2, parent: 3), process(3, parent: 2)]),
+    Wrong(
+      .invalid("3 is gone and names no group or session of others"),
       [initial, process(3, state: "shown")]),
     Wrong(.invalid("the next number is 0; it must be 1…300"), [initial], next: "0"),
     Wrong(.invalid("the next number is 301; it must be 1…300"), [initial], next: "301"),
@@ -135,9 +142,11 @@ internal import Testing
         case 1: bytes.remove(at: index)
         default:
           // A number for a number: most of what is left is well-formed.
-          guard let digit = bytes.indices.shuffled(using: &random).first(where: {
-            (48...57).contains(bytes[$0])
-          }) else { break }
+          guard
+            let digit = bytes.indices.shuffled(using: &random).first(where: {
+              (48...57).contains(bytes[$0])
+            })
+          else { break }
           bytes[digit] = UInt8.random(in: 48...57, using: &random)
         }
       }

@@ -41,7 +41,8 @@ internal import Testing
     #expect(!table.release(next))
   }
 
-  @Test("what was being made when a call ended isn't admitted under its name; what is made later is")
+  @Test(
+    "what was being made when a call ended isn't admitted under its name, and what comes later is")
   func late() {
     let call = table.restrict(name)
     let during = table.announce()

@@ -33,7 +33,8 @@ internal import Testing
     // Tables of queues aren't among those that the reduction compares.
     let whole = ScheduleExplorer(reduces: false).explore(scenario)
     report(name, whole)
-    #expect(whole.violation == nil && whole.isComplete, "\(name): \(whole.violation?.description ?? "")")
+    #expect(
+      whole.violation == nil && whole.isComplete, "\(name): \(whole.violation?.description ?? "")")
     for protection in removing {
       let less = ScheduleExplorer(removing: [protection], reduces: false).explore(scenario)
       report("\(name) without \(protection)", less)

@@ -39,6 +39,7 @@ public struct VirtualName<R: Resource>: RawRepresentable, Hashable, Sendable, Co
   public let rawValue: Int32
 
   /// Makes a virtual name of a number.
+  @inlinable
   public init(rawValue: Int32) { self.rawValue = rawValue }
 
   /// The number in decimal.
@@ -56,6 +57,7 @@ public struct PhysicalName<R: Resource>: RawRepresentable, Hashable, Sendable, C
   public let rawValue: Int32
 
   /// Makes a physical name of a number.
+  @inlinable
   public init(rawValue: Int32) { self.rawValue = rawValue }
 
   /// The number in decimal, marked as physical.

@@ -16,8 +16,8 @@ internal import Synchronization
 ///
 /// Lock order: the namespace's lock is a leaf, except that ``SystemNames`` may be locked inside it.
 ///
-/// At 1,000,000 names a look-up among many independent ones takes 20 to 50 ns, and a name 54 bytes with both indexes
-/// (`Benchmarks`, `names`).
+/// At 1,000,000 names a look-up of a number among many independent ones takes some tens of nanoseconds, and a name 54 bytes
+/// with both indexes (`Benchmarks`, `names`).
 ///
 /// Source: paper §4 (tables), §4.1.1 (reference counts), DESIGN.md §4.4.
 public final class Namespace<R: Resource>: Sendable {

@@ -495,7 +495,8 @@ public final class ProcessTable: Sendable {
   /// - Throws: ``SnapshotError/notEmpty``, ``SnapshotError/unmatched(_:)``, ``SnapshotError/notFitting(_:)``; the table is as
   ///   far filled as it got, and of no use.
   public func fill(
-    from snapshot: PodSnapshot.Processes, physical: [VirtualName<ProcessID>: PhysicalName<ProcessID>]
+    from snapshot: PodSnapshot.Processes,
+    physical: [VirtualName<ProcessID>: PhysicalName<ProcessID>]
   ) throws(SnapshotError) {
     try state.withLock { state throws(SnapshotError) in
       guard space.count == 0 else { throw .notEmpty }
