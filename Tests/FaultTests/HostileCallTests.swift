@@ -37,13 +37,15 @@ struct HostileCallTests {
       let number = try #require(left.split(separator: " ").first.flatMap { UInt16($0) })
       // What a pod answers by itself, by design.
       let rows = Syscall(rawValue: number).map { BoundaryTable.standard.rows(for: $0) } ?? []
+      // To ask capget for its version takes no process; whether there is one is asked first in pods.
+      if number == Syscall.capget.rawValue { continue }
       if rows.contains(where: { $0.staticErrno != nil }) || left.hasSuffix("blocks")
         || right.hasSuffix("blocks")
       {
         continue
       }
       compared += 1
-      if Self.namesOneOfTwoFaults.contains(number) {
+      if Self.namesOneOfTwoFaults(rows) {
         #expect(
           left.hasSuffix("errno 0") == right.hasSuffix("errno 0"), "\(left), in a pod \(right)")
       } else {
@@ -53,14 +55,11 @@ struct HostileCallTests {
     #expect(compared > 600)
   }
 
-  /// Calls whose wrappers look at a name that doesn't exist, or at a signal's number, before the kernel looks at what else
-  /// is wrong: with two faults in one call they may name the other one.
-  private static let namesOneOfTwoFaults: Set<UInt16> = Set(
-    ([
-      .kill, .tkill, .tgkill, .rt_sigqueueinfo, .rt_tgsigqueueinfo, .wait4, .waitid, .capset,
-      .capget, .pidfd_open, .pidfd_getfd, .pidfd_send_signal, .process_mrelease,
-      .timer_create, .clock_nanosleep, .clock_gettime, .clock_getres, .clock_settime,
-    ] as [Syscall]).map(\.rawValue))
+  /// Whether a pod looks at the names in a call before the kernel looks at what else is wrong. An unknown name never
+  /// reaches the kernel, so with two faults in one call a pod may name the other one.
+  private static func namesOneOfTwoFaults(_ rows: [BoundaryRow]) -> Bool {
+    rows.contains { $0.verb.word == "wrapped" || !$0.inputs.isEmpty }
+  }
 
   @Test(
     "never disturb the supervisor, while memory changes under it", .timeLimit(.minutes(5)),

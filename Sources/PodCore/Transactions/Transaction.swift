@@ -284,8 +284,6 @@ public struct Transaction: ~Copyable {
   public let host: any TransactionHost
 
   private var held = HeldNames()
-  /// Whether a name in it is nobody's, which the kernel is left to find.
-  private var namesNobody = false
   /// Ends the restriction of the physical name that the call is about, and says whether it has to be made again.
   var restriction: (@Sendable () -> Bool)?
   /// The object that the call makes.
@@ -429,7 +427,7 @@ public struct Transaction: ~Copyable {
         return .perform
       }
     } catch {
-      return .answer(.failure(namesNobody ? .noSuchProcess : error))
+      return .answer(.failure(error))
     }
   }
 
@@ -443,17 +441,7 @@ public struct Transaction: ~Copyable {
   private mutating func translateIn(_ place: Place) throws(Errno) {
     switch place {
     case .argument(let index, let shape):
-      var value: Int32
-      do throws(Errno) {
-        value = try shape.physical(of: arguments.int(index), in: &self)
-      } catch {
-        // The kernel decides which of a call's faults it names, so it gets a number that no process has.
-        guard row?.verb.word == "translated", shape.unknown == nil, error == .noSuchProcess else {
-          throw error
-        }
-        value = Self.nobody
-        namesNobody = true
-      }
+      let value = try shape.physical(of: arguments.int(index), in: &self)
       if value != arguments.int(index) { physicalArguments.setInt(index, to: value) }
     case .memory(let index, let shape):
       try translateIn(.field(0, of: index, shape))
@@ -470,9 +458,6 @@ public struct Transaction: ~Copyable {
     case .result, .signals: break
     }
   }
-
-  /// Above all numbers of processes. Source: include/linux/threads.h, `PID_MAX_LIMIT`.
-  private static let nobody = Int32.max
 
   private mutating func passOnSelf(_ place: Place, else errno: Errno) throws(Errno) {
     guard case .argument(let index, _) = place else { throw errno }
