@@ -116,6 +116,29 @@ extension Tracee {
     return try Registers(of: tid).callResult
   }
 
+  /// At the entry of a call: gets access to memory that the kernel denies since the program has other users or was
+  /// executed without the right to read it, and goes on showing the program the flag that it would see.
+  ///
+  /// Source: DESIGN.md §4.7; PR_SET_DUMPABLE(2const); kernel/ptrace.c, `ptrace_access_vm`.
+  func comeWithinReach(_ supervisor: Supervisor) {
+    var byte: UInt8 = 0
+    do throws(Errno) {
+      try withUnsafeMutableBytes(of: &byte) { bytes throws(Errno) in
+        try process.space.memory.read(registers.stackPointer, into: bytes, stopped: tid)
+      }
+      process.mayBeOutOfReach = false
+      return
+    } catch {}
+    let (get, set): (UInt64, UInt64) = (3, 4)
+    do throws(Errno) {
+      let flag = try perform(.prctl, CallArguments(get), supervisor)
+      process.mayBeOutOfReach = false
+      guard case .success(let value) = flag, value != 1 else { return }
+      if process.dumpable == nil { process.dumpable = Int32(truncatingIfNeeded: value) }
+      _ = try perform(.prctl, CallArguments(set, 1), supervisor)
+    } catch {}
+  }
+
   /// From the entry or exit of a call to the exit of the call that the registers say.
   private func stepToExit(_ supervisor: Supervisor) throws(Errno) {
     while true {
@@ -178,11 +201,10 @@ extension Tracee {
   ///
   /// Source: signal(7), "Interruption of system calls and library functions by stop signals".
   func hideInterruption() {
-    let restartUnlessHandled: Int32 = 514
     guard var registers = try? Registers(of: tid), registers.syscallNumber >= 0,
       registers.resultError == .interrupted
     else { return }
-    registers.setResult(error: Errno(rawValue: restartUnlessHandled))
+    registers.setResult(error: Errno(rawValue: InterruptedWait.restartUnlessHandled))
     try? registers.set(to: tid)
   }
 

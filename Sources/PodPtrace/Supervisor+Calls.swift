@@ -124,7 +124,13 @@ extension Supervisor {
     tracee.process.threadPointer = tracee.registers.threadPointer
     tracee.position = .entry
     tracee.endScratch()
+    if tracee.goesOn != call { tracee.began = .now }
+    tracee.goesOn = nil
     if initHasZombies { reapGone(childrenOf: ProcessTable.initial) }
+    if tracee.process.mayBeOutOfReach {
+      tracee.comeWithinReach(self)
+      if tracee.lost != nil { return serveLost(tracee) }
+    }
     let host = StoppedCaller(tracee, self)
     var transaction = Transaction(
       call, CallArguments(tracee.registers), by: tracee.caller, names: names, host: host)

@@ -287,6 +287,7 @@ final class Supervisor {
         _ = CLinux_ptrace_setsiginfo(tracee.tid, &info)
       }
     }
+    tracee.goOnWaiting()
     resume(tracee, signal: signal)
   }
 
@@ -445,6 +446,7 @@ final class Supervisor {
         tgid: child, name: entry.virtual,
         space: sharesMemory ? parent.space : AddressSpace(copying: parent.space))
       process.dumpable = parent.dumpable
+      process.mayBeOutOfReach = parent.mayBeOutOfReach
       process.isFiltered = parent.isFiltered
       process.hasKnownDescriptors = parent.hasKnownDescriptors
       setup.events(
@@ -547,6 +549,7 @@ final class Supervisor {
     process.space.sharers -= 1
     process.space = AddressSpace()
     process.dumpable = nil
+    process.mayBeOutOfReach = true
     process.announcedStatus = nil
     process.speaksForInit = false
     if let launch = process.launch {

@@ -63,6 +63,8 @@ final class TracedProcess: CallerState {
   var onKnownDescriptor: (() -> Void)?
   /// The wait status that its last threads announced before they ended, where they stop for it.
   var announcedStatus: Int32?
+  /// Whether its program or its user has changed, after which the kernel may deny its memory.
+  var mayBeOutOfReach = false
   /// The numbers of refused calls that were reported.
   var reportedRefusals: Set<Int> = []
   /// Where the calling thread's control block is; set before each transaction.
@@ -78,7 +80,10 @@ final class TracedProcess: CallerState {
 
   var hasMemoryOfItsOwn: Bool { threads.count == 1 && space.sharers == 1 }
 
-  func credentialsChanged() { onCredentialsChange?() }
+  func credentialsChanged() {
+    mayBeOutOfReach = true
+    onCredentialsChange?()
+  }
 
   func opened(_ kind: DescriptorKind) {
     guard !hasKnownDescriptors else { return }
@@ -121,6 +126,10 @@ final class Tracee {
   var awaitsNewborn = false
   /// The flags of the fork that made it, until its first stop.
   var birth: (flags: UInt64, childWord: RemoteAddress)?
+
+  /// When its call began, and which one is made again that had begun then.
+  var began = ContinuousClock.now
+  var goesOn: Syscall?
 
   /// The thread's own signal mask while it makes calls for us.
   var heldMask: UInt64?

@@ -20,7 +20,7 @@ struct ProcessConformanceTests {
     "crowd", "exec_chain", "busy_family", "without_scratch", "changing_code",
     "killed_owners", "thread_churn", "thread_cancellation",
     "signal_payloads", "message_senders", "process_handles", "users_processes", "names_in_calls",
-    "subreapers", "terminal_sessions", "fair_share",
+    "subreapers", "terminal_sessions", "fair_share", "ignored_signals",
   ]
 
   /// What musl's own headers, which come without the kernel's and glibc's extensions, can't compile.
@@ -33,6 +33,16 @@ struct ProcessConformanceTests {
   @Test("dynamic programs", arguments: programs, TestEnvironment.allCases)
   func dynamic(program: String, environment: TestEnvironment) async throws {
     let outcome = try await environment.run(try await TestPrograms.path(program))
+    #expect(outcome.status == .exited(0), "\(outcome.output)")
+  }
+
+  @Test(
+    "programs that may be executed and not read",
+    arguments: ["waiting", "clone_words", "signal_payloads"],
+    [TestEnvironment.nativeUnprivileged, .ptraceUnprivileged])
+  func unreadable(program: String, environment: TestEnvironment) async throws {
+    guard getuid() == 0 else { try Test.cancel("only root can make a file that others can't read") }
+    let outcome = try await environment.run(try await TestPrograms.unreadable(program))
     #expect(outcome.status == .exited(0), "\(outcome.output)")
   }
 

@@ -39,6 +39,20 @@ public enum TestPrograms {
     return target
   }
 
+  /// A program of `Tests/Programs` that its users may execute and not read.
+  ///
+  /// - Returns: Its path; a new file each time.
+  public static func unreadable(_ name: String) async throws -> String {
+    let target = try scratch() + "/\(name)-unreadable.\(UInt64.random(in: 0 ... .max))"
+    let result = try await Subprocess.run(
+      .name("install"), arguments: ["-m", "711", try await path(name), target],
+      output: .string(limit: 1 << 16), error: .combinedWithOutput)
+    guard result.terminationStatus.isSuccess else {
+      throw BuildFailure(description: "\(name): \(result.standardOutput)")
+    }
+    return target
+  }
+
   /// Gives a finished program its name, unless another test was first: a program that runs already, and executes itself,
   /// must find the file that it was started from.
   private static func publish(_ temporary: String, as target: String) throws {
