@@ -19,6 +19,9 @@ struct Names: ParsableCommand {
   @Option(help: "How often each series is run; medians are printed, with the least and the most.")
   var runs = 9
 
+  @Flag(help: "Physical numbers in a row, as a kernel gives them, not strewn over all that it has.")
+  var consecutive = false
+
   typealias Virtual = VirtualName<ProcessID>
   typealias Physical = PhysicalName<ProcessID>
 
@@ -26,9 +29,10 @@ struct Names: ParsableCommand {
     guard (16...4_000_000).contains(entries) else {
       throw ValidationError("--entries must be 16…4000000")
     }
-    // Physical numbers are any of the machine's: the worst case, since a kernel gives them in a row.
+    // Physical numbers are any of the machine's unless said: the worst case.
     var random = Shuffler()
-    let numbers = (1...Int32(4_194_303)).shuffled(using: &random)
+    let all = 1...Int32(4_194_303)
+    let numbers = consecutive ? Array(all.dropFirst(1000)) : all.shuffled(using: &random)
     let physical = numbers.prefix(entries).map { Physical(rawValue: $0) }
     let spare = Physical(rawValue: numbers[entries])
     let before = try Self.residentMemory()
