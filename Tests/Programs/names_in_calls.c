@@ -135,6 +135,20 @@ int main(void) {
   CHECK(prctl(40 /* PR_GET_TID_ADDRESS */, &address, 0, 0, 0) == 0 || errno == EINVAL);
   CHECK(syscall(SYS_membarrier, 0, 0, 0) >= 0 || errno == ENOSYS);
 
+  // Who has ended can be looked at until it was waited for.
+  pid_t ended = fork();
+  CHECK(ended >= 0);
+  if (ended == 0) _exit(0);
+  siginfo_t info;
+  CHECK(waitid(P_PID, ended, &info, WEXITED | WNOWAIT) == 0);
+  struct sched_param parameters;
+  CHECK_EQUAL(sched_getscheduler(ended), sched_getscheduler(0));
+  CHECK(sched_getparam(ended, &parameters) == 0);
+  CHECK(syscall(SYS_getpriority, PRIO_PROCESS, ended) > 0);
+  CHECK_EQUAL(waitpid(ended, NULL, 0), ended);
+  CHECK(sched_getscheduler(ended) == -1 && errno == ESRCH);
+  CHECK(syscall(SYS_getpriority, PRIO_PROCESS, ended) == -1 && errno == ESRCH);
+
   close(hold[1]);
   CHECK(pthread_join(thread, NULL) == 0);
   CHECK(kill(child, SIGKILL) == 0);

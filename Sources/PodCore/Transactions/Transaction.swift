@@ -284,6 +284,8 @@ public struct Transaction: ~Copyable {
   public let host: any TransactionHost
 
   private var held = HeldNames()
+  /// A process that has ended, which the call looks at, and the answer if it is gone.
+  private var seenZombie: (name: VirtualName<ProcessID>, unknown: Errno)?
   /// Ends the restriction of the physical name that the call is about, and says whether it has to be made again.
   var restriction: (@Sendable () -> Bool)?
   /// The object that the call makes.
@@ -441,7 +443,7 @@ public struct Transaction: ~Copyable {
   private mutating func translateIn(_ place: Place) throws(Errno) {
     switch place {
     case .argument(let index, let shape):
-      let value = try shape.physical(of: arguments.int(index), in: &self)
+      let value = try physical(of: arguments.int(index), shape)
       if value != arguments.int(index) { physicalArguments.setInt(index, to: value) }
     case .memory(let index, let shape):
       try translateIn(.field(0, of: index, shape))
@@ -456,6 +458,24 @@ public struct Transaction: ~Copyable {
       }
       physicalArguments[index] = scratch.rawValue
     case .result, .signals: break
+    }
+  }
+
+  /// The physical value of a name. Who only looks at threads sees processes that have ended too, until they were waited for:
+  /// the answer counts when that was not meanwhile.
+  private mutating func physical(of name: Int32, _ shape: NameShape) throws(Errno) -> Int32 {
+    do throws(Errno) {
+      return try shape.physical(of: name, in: &self)
+    } catch {
+      guard name > 0, shape.onlyLooks, shape.resource is ThreadID.Type,
+        error == shape.unknown ?? ThreadID.unknownName
+      else { throw error }
+      let zombie = step(.lookUp, on: name) { transaction in
+        transaction.names.processes.zombie(VirtualName(rawValue: name))
+      }
+      guard case let zombie?? = zombie else { throw error }
+      seenZombie = (zombie.virtual, error)
+      return zombie.physical.rawValue
     }
   }
 
@@ -481,6 +501,12 @@ public struct Transaction: ~Copyable {
       if case .success(let value)? = result, let row {
         for place in row.outputs { try translateOut(place, value) }
       }
+      if let (name, unknown) = seenZombie {
+        let isThere = step(.lookUp, on: name.rawValue) { transaction in
+          transaction.names.processes.zombie(name) != nil
+        }
+        if isThere == false { throw unknown }
+      }
     } catch {
       result = .failure(error)
     }
@@ -490,6 +516,7 @@ public struct Transaction: ~Copyable {
   /// Whether anything remains to be done after the kernel's part.
   public var hasEpilogue: Bool {
     if case .wrapped? = row?.verb { return true }
+    if seenZombie != nil { return true }
     return !(row?.outputs.isEmpty ?? true)
   }
 
