@@ -159,20 +159,35 @@ extension Tracee {
   }
 
   /// Goes on to the stop at the entry of the thread's own call: the filter's, where there is one.
+  ///
+  /// Whoever shares its memory may put other code there meanwhile. So the first call that it enters is made its own one; and
+  /// who does something else instead, or stops again and again, has made no call.
   private func goToEntry(_ supervisor: Supervisor) throws(Errno) {
-    while true {
+    for _ in 0..<Self.stopsOnTheWay {
       try check(CLinux_ptrace_syscall(tid, 0))
       let status = try wait(supervisor)
-      if process.isFiltered {
-        if Int(status >> 16) == CLinux_PTRACE_EVENT_SECCOMP { break }
-      } else if CLinux_WIFSTOPPED(status) != 0, CLinux_WSTOPSIG(status) == SIGTRAP | 0x80 {
-        var info = CLinux_syscall_info()
-        try check(CLinux_ptrace_get_syscall_info(tid, &info))
-        if Int(info.op) == CLinux_SYSCALL_INFO_ENTRY { break }
+      if process.isFiltered, Int(status >> 16) == CLinux_PTRACE_EVENT_SECCOMP {
+        position = .entry
+        return
       }
+      guard CLinux_WIFSTOPPED(status) != 0, CLinux_WSTOPSIG(status) == SIGTRAP | 0x80 else {
+        continue
+      }
+      var info = CLinux_syscall_info()
+      try check(CLinux_ptrace_get_syscall_info(tid, &info))
+      guard Int(info.op) == CLinux_SYSCALL_INFO_ENTRY else { break }
+      if !process.isFiltered {
+        position = .entry
+        return
+      }
+      try registers.set(to: tid)
     }
-    position = .entry
+    position = .exit
+    throw .badAddress
   }
+
+  /// Stops that aren't calls, of a thread that is on its way to one: group stops and the like.
+  private static let stopsOnTheWay = 64
 
   /// Blocks all signals of the thread while it makes calls that are not its own: one that came between them would be
   /// delivered on the way, to a handler that finds registers of ours.
@@ -201,8 +216,9 @@ extension Tracee {
   ///
   /// Source: signal(7), "Interruption of system calls and library functions by stop signals".
   func hideInterruption() {
+    // A close has closed what it was to close, and would close another's.
     guard var registers = try? Registers(of: tid), registers.syscallNumber >= 0,
-      registers.resultError == .interrupted
+      registers.syscallNumber != Int(Syscall.close.rawValue), registers.resultError == .interrupted
     else { return }
     registers.setResult(error: Errno(rawValue: InterruptedWait.restartUnlessHandled))
     try? registers.set(to: tid)
@@ -327,7 +343,7 @@ extension Tracee {
   ///
   /// - Returns: The call's number; nil when the code couldn't reach the word.
   private func runToEntry(_ supervisor: Supervisor) throws(Errno) -> UInt32? {
-    while true {
+    for _ in 0..<Self.stopsOnTheWay {
       try check(CLinux_ptrace_syscall(tid, 0))
       let status = try wait(supervisor)
       let signal = CLinux_WSTOPSIG(status)
@@ -339,5 +355,6 @@ extension Tracee {
         if CLinux_ptrace_getsiginfo(tid, &info) == 0, info.si_code > 0 { return nil }
       }
     }
+    return nil
   }
 }

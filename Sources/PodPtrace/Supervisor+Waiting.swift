@@ -57,6 +57,7 @@ extension Supervisor {
 
   /// Takes the reports of all threads that stand still.
   private func queueStops() {
+    pulse.holdsReports.store(true, ordering: .relaxed)
     var info = siginfo_t()
     let options = WSTOPPED | WNOHANG | Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD)
     while CLinux_waitid(Int32(P_ALL.rawValue), 0, &info, options, nil) == 0 {
@@ -73,9 +74,10 @@ extension Supervisor {
   private func takeQueued() -> (tid: Int32, status: Int32)? {
     while let next = queue.popFirst() {
       if next.isKnown, tracees[next.tid] == nil { continue }
-      if hasReport(next.tid) { continue }
+      if hasReport(next.tid) || isGone(next.tid) { continue }
       return (next.tid, next.status)
     }
+    pulse.holdsReports.store(false, ordering: .relaxed)
     return nil
   }
 
@@ -190,7 +192,8 @@ extension Supervisor {
     for tracee in tracees.values where !queued.contains(tracee.tid) {
       if let status = missedStop(of: tracee) { return (tracee.tid, status) }
     }
-    for tracee in tracees.values {
+    // A thread that execs gives up its number before it is known whose it takes.
+    for tracee in tracees.values where isWatchful || tracee.process.threads.count == 1 {
       guard isGone(tracee.tid) else {
         tracee.missing = 0
         continue

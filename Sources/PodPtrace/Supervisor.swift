@@ -106,13 +106,15 @@ final class Supervisor {
     var left: [Int32: TracedProcess] = [:]
     for tracee in tracees.values { left[tracee.process.tgid] = tracee.process }
     for process in left.values { processEnded(process, SIGKILL) }
+    pulse.tracer.store(0, ordering: .relaxed)
   }
 
   /// Looks for what was missed, without waiting for it.
   private func look() {
     pulse.isAskedToLook.store(false, ordering: .relaxed)
-    // What is gone has to be found so three times.
-    for _ in 0..<3 {
+    // What is gone has to be found so three times, with time between them: its end may be under way.
+    for pass in 0..<3 {
+      if pass > 0 { usleep(1000) }
       while let (tid, status) = findMissedReport() { serve(tid, status) }
     }
   }
@@ -563,6 +565,7 @@ final class Supervisor {
 
   private func ended(_ tid: Int32, _ status: Int32) {
     unclaimed[tid] = nil
+    queue.removeAll { $0.tid == tid }
     guard let tracee = tracees.removeValue(forKey: tid) else { return endInitIfAlone() }
     let process = tracee.process
     process.threads.remove(tid)

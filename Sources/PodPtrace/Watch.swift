@@ -13,8 +13,10 @@ final class Pulse: Sendable {
   let turns = Atomic<UInt64>(0)
   /// Whether it never sleeps in wait4, and finds what it missed by itself.
   let isWatchful = Atomic<Bool>(false)
-  /// Its thread id; 0 before it runs.
+  /// Its thread id; 0 before it runs and when it has ended.
   let tracer = Atomic<Int32>(0)
+  /// Whether it has taken reports that it will serve later.
+  let holdsReports = Atomic<Bool>(false)
   /// Whether it is to look for reports that it missed, as soon as it is awake.
   let isAskedToLook = Atomic<Bool>(false)
 }
@@ -62,7 +64,9 @@ struct Watch: Sendable {
   }
 
   private var isAsleep: Bool {
-    if pulse.isWatchful.load(ordering: .relaxed) { return false }
+    if pulse.isWatchful.load(ordering: .relaxed) || pulse.holdsReports.load(ordering: .relaxed) {
+      return false
+    }
     let task = "/proc/self/task/\(pulse.tracer.load(ordering: .relaxed))"
     // wait4 or waitid: with WNOHANG a thread is not to be seen there.
     let call = Self.text(of: task + "/syscall").split(separator: " ").first.flatMap { Int($0) }
@@ -89,10 +93,11 @@ struct Watch: Sendable {
         "a thread of the host program waits for any child and has taken the tracer's report of the pod's init"
       ))
     repeat {
+      // Its number may be another thread's once it has ended.
+      let tracer = pulse.tracer.load(ordering: .relaxed)
+      if tracer == 0 { return }
       try? podInit.signal(SIGKILL)
-      for process in Self.tracees(of: pulse.tracer.load(ordering: .relaxed)) {
-        Self.kill(process, tracedBy: pulse.tracer.load(ordering: .relaxed))
-      }
+      for process in Self.tracees(of: tracer) { Self.kill(process, tracedBy: tracer) }
     } while (try? await Task.sleep(for: Self.shortest)) != nil
   }
 

@@ -17,7 +17,7 @@ struct ProcessConformanceTests {
     "spawning", "lock_owners", "dumpable", "stop_and_continue", "interrupted_calls",
     "process_names_in", "no_way_out", "file_owners", "clocks_and_timers",
     "capabilities_and_priorities", "dying_threads", "segments", "many_threads", "parent_death",
-    "crowd", "exec_chain", "busy_family", "without_scratch", "changing_code",
+    "crowd", "exec_chain", "busy_family", "without_scratch", "changing_code", "changing_calls",
     "killed_owners", "thread_churn", "thread_cancellation",
     "signal_payloads", "message_senders", "process_handles", "users_processes", "names_in_calls",
     "subreapers", "terminal_sessions", "fair_share", "ignored_signals",

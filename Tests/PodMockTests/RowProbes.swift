@@ -296,7 +296,7 @@ extension Probe {
     "getpid": "MockKernelTests.numbers", "gettid": "thread_names.c",
     "fork": "BirthRaceTests", "vfork": "BirthRaceTests", "clone": "BirthRaceTests",
     "setsid": "groups_and_sessions.c", "unshare": "refused.c",
-    "pidfd_send_signal": "RowTests.signalByHandle", "pidfd_getfd": "RowTests.reachThroughHandles",
+    "pidfd_send_signal": "RowTests.signalByHandle",
     "process_madvise": "RowTests.reachThroughHandles",
     "process_mrelease": "RowTests.reachThroughHandles",
     "sysinfo": "RowTests.systemInformation",

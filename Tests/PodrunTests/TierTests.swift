@@ -11,6 +11,8 @@ struct TierTests {
   struct Lack: CustomTestStringConvertible {
     let options: [String]
     let complaint: String?
+    /// What it says where more is missing: clone3, in an engine's profile.
+    var orComplaint: String?
     var needsRoot = false
     var testDescription: String { options.joined(separator: " ") }
   }
@@ -38,7 +40,9 @@ struct TierTests {
     Lack(options: ["--deny", "memfd_create=ENOSYS"], complaint: "memfd_create(2) is denied"),
     Lack(options: ["--deny", "execveat"], complaint: "execveat(2) of files in memory is denied"),
     Lack(options: ["--deny", "execveat=ENOSYS"], complaint: "execveat(2)"),
-    Lack(options: ["--deny", "clone"], complaint: "clone(2) is denied"),
+    Lack(
+      options: ["--deny", "clone"], complaint: "clone(2) is denied",
+      orComplaint: "no threads are to be had"),
     Lack(options: ["--deny", "socketpair"], complaint: "socketpair(2) is denied"),
     Lack(options: ["--limit", "nofile=11"], complaint: "ulimit -n"),
     Lack(options: asUser + ["--limit", "nproc=3"], complaint: "ulimit -u", needsRoot: true),
@@ -67,7 +71,9 @@ struct TierTests {
     #expect(outcome.status == .exited(125), "\(outcome.output)")
     #expect(outcome.output.hasPrefix("podrun: "), "\(outcome.output)")
     #expect(outcome.lines.count == 1, "\(outcome.output)")
-    #expect(outcome.output.contains(complaint), "\(outcome.output)")
+    #expect(
+      outcome.output.contains(complaint) || lack.orComplaint.map(outcome.output.contains) == true,
+      "\(outcome.output)")
   }
 
   @Test("without seccomp filters, in the mode in which every call stops")
@@ -91,6 +97,7 @@ struct TierTests {
     let podrun = try TestPrograms.podrun()
     let outcome = try await TestEnvironment.native.run(
       "script", ["-qec", "\(tier) --hide /dev/pts -- \(podrun) -- true", "/dev/null"], seconds: 30)
+    if outcome.status == .exited(99) { try Test.cancel("can't be taken away: \(outcome.output)") }
     #expect(outcome.status == .exited(125), "\(outcome.output)")
     #expect(outcome.output.contains("/dev/pts"), "\(outcome.output)")
   }

@@ -9,40 +9,8 @@
 #define FIOGETOWN_ 0x8903
 #define SIOCGPGRP_ 0x8904
 
-// P66: a thread of a process with others gets a file's signals.
-static void *in_thread(void *unused) {
-  int pair[2];
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGUSR2);
-  CHECK(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
-  CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
-  struct f_owner_ex owner = {F_OWNER_TID, thread_id()};
-  CHECK(fcntl(pair[0], F_SETOWN_EX, &owner) == 0);
-  owner = (struct f_owner_ex){-1, -1};
-  CHECK(fcntl(pair[0], F_GETOWN_EX, &owner) == 0);
-  CHECK_EQUAL(owner.type, F_OWNER_TID);
-  CHECK_EQUAL(owner.pid, thread_id());
-  CHECK_EQUAL(fcntl(pair[0], F_GETOWN), thread_id());
-  CHECK(fcntl(pair[0], F_SETSIG, SIGUSR2) == 0);
-  CHECK(fcntl(pair[0], F_SETFL, O_ASYNC) == 0);
-  CHECK(write(pair[1], "x", 1) == 1);
-  siginfo_t info;
-  CHECK_EQUAL(sigwaitinfo(&set, &info), SIGUSR2);
-  CHECK_EQUAL(info.si_fd, pair[0]);
-  owner = (struct f_owner_ex){F_OWNER_TID, 4194000};
-  CHECK(fcntl(pair[0], F_SETOWN_EX, &owner) == -1 && errno == ESRCH);
-  owner = (struct f_owner_ex){F_OWNER_TID, getpid()};
-  CHECK(fcntl(pair[0], F_SETOWN_EX, &owner) == 0);
-  CHECK_EQUAL(fcntl(pair[0], F_GETOWN), getpid());
-  return unused;
-}
-
 int main(void) {
   int ready[2], pair[2];
-  pthread_t thread;
-  CHECK(pthread_create(&thread, NULL, in_thread, NULL) == 0);
-  CHECK(pthread_join(thread, NULL) == 0);
   CHECK(pipe(ready) == 0);
   CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
   FILE *file = tmpfile();

@@ -85,6 +85,7 @@ extension Errno {
     case .invalidArgument: "EINVAL"
     case .resourceBusy: "EBUSY"
     case .inappropriateIOCTLForDevice: "ENOTTY"
+    case .protocolNotAvailable: "ENOPROTOOPT"
     case .noSuchProcess: "ESRCH"
     default: "errno \(rawValue)"
     }

@@ -49,14 +49,12 @@ public enum FileOwner {
 /// Names the thread, process or group that gets a file's signals.
 ///
 /// An owner gives authority over who it names, and another thread could change it in any memory that the kernel reads it
-/// from. So a process or group goes in a register, by `F_SETOWN`, which means the same. A thread has no such form: where
-/// others have the caller's memory, the kernel is asked afterwards who the owner is, in a register, and an owner outside
-/// the pod is taken away again.
+/// from. So a process or group goes in a register, by `F_SETOWN`, which means the same. A thread has no such form: it is
+/// named only where nobody else has the caller's memory.
 ///
 /// Source: F_SETOWN_EX(2const), `struct f_owner_ex`; fs/fcntl.c, `f_setown`; COVERAGE P66.
 struct NameFileOwner: Wrapper {
   static let setOwner: UInt64 = 8
-  private static let getOwner: UInt64 = 9
   private static let nameOffset = 4
   private static let thread: Int32 = 0
   private static let process: Int32 = 1
@@ -86,6 +84,8 @@ struct NameFileOwner: Wrapper {
   }
 
   private func nameThread(_ name: Int32, in transaction: inout Transaction) throws(Errno) {
+    // The kernel reads the name from memory: what another thread puts there after the check would name anybody.
+    guard transaction.host.callerState.hasMemoryOfItsOwn else { throw .invalidArgument }
     var owner = (
       Self.thread, try NameShape(ThreadID.self).physical(of: name, in: &transaction)
     )
@@ -94,30 +94,6 @@ struct NameFileOwner: Wrapper {
       try host.scratch(bytes)
     }
     transaction.physicalArguments[2] = scratch.rawValue
-    transaction.note = host.callerState.hasMemoryOfItsOwn ? 0 : Int(owner.1)
-  }
-
-  func epilogue(_ transaction: inout Transaction) throws(Errno) {
-    guard case .success? = transaction.result, transaction.note != 0 else { return }
-    let owner = try transaction.step(.perform) { transaction throws(Errno) -> Int in
-      let arguments = CallArguments(transaction.arguments[0], Self.getOwner)
-      do throws(Errno) {
-        return try transaction.host.perform(.fcntl, arguments, for: transaction.caller)
-      } catch {
-        // A group's negative number looks like an error.
-        return -Int(error.rawValue)
-      }
-    }
-    guard let owner, owner != transaction.note else { return }
-    let task = Int32(truncatingIfNeeded: owner.magnitude)
-    // Another thread of the program may have made another one the owner meanwhile.
-    if owner == 0 || ProcessID.virtualize(task, in: transaction.names) != nil { return }
-    try transaction.step(.rollBack) { transaction throws(Errno) in
-      _ = try transaction.host.perform(
-        .fcntl, CallArguments(transaction.arguments[0], Self.setOwner, 0),
-        for: transaction.caller)
-    }
-    throw .noSuchProcess
   }
 }
 

@@ -37,8 +37,11 @@ public enum ProcessHandle {
         .pidfd_send_signal, by: SendSignalByHandle(),
         naming: [.field(SignalInfo.senderOffset, of: 2, process)],
         performed: .inCaller),  // P32, P33
-      .wrapped(
-        .pidfd_getfd, by: StayInPod(outside: .notPermitted), performed: .inCaller),  // P39
+      .refused(
+        .pidfd_getfd, .notPermitted,
+        because:
+          "another thread can make the descriptor somebody else's after a check, and what comes from there "
+          + "can't be taken back"),  // P39
       .wrapped(
         .process_madvise, by: StayInPod(outside: .notPermitted), performed: .inCaller),  // P39
       .wrapped(
@@ -138,10 +141,9 @@ struct OpenHandle: Wrapper {
 /// Lets a call have what a descriptor names only where that is in the pod.
 ///
 /// Another thread of the program may make the descriptor another file's between the look and the kernel's part. None of
-/// these calls harms who it names (advice on memory, the memory of who is being killed, namespaces that can't be
-/// entered) but `pidfd_getfd`: what that got from somebody else is closed again.
+/// these calls harms who it names: advice on memory, the memory of who is being killed, namespaces that can't be entered.
 ///
-/// Source: pidfd_getfd(2), process_madvise(2), process_mrelease(2), ioctl_pidfd(2); COVERAGE P35, P39.
+/// Source: process_madvise(2), process_mrelease(2), ioctl_pidfd(2); COVERAGE P35, P39.
 struct StayInPod: Wrapper {
   /// The answer for a process outside.
   let outside: Errno
@@ -157,24 +159,6 @@ struct StayInPod: Wrapper {
       if transaction.call == .ioctl, error == .badFileDescriptor { return }
       throw error
     }
-  }
-
-  func epilogue(_ transaction: inout Transaction) throws(Errno) {
-    guard transaction.call == .pidfd_getfd, case .success(let copy)? = transaction.result else {
-      return
-    }
-    let descriptor = transaction.arguments.int(0)
-    let isThere = transaction.step(.lookUp) { transaction in
-      let target = try? ProcessHandle.target(of: descriptor, in: transaction)
-      return target.flatMap { transaction.names.processes.name(physical: $0.physical.rawValue) }
-        != nil
-    }
-    if isThere ?? true { return }
-    try transaction.step(.rollBack) { transaction throws(Errno) in
-      _ = try transaction.host.perform(
-        .close, CallArguments(UInt64(bitPattern: Int64(copy))), for: transaction.caller)
-    }
-    throw .notPermitted
   }
 }
 

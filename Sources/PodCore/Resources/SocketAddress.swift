@@ -1,8 +1,12 @@
+import SystemPackage
+
 /// Addresses of sockets, and who is at their other end.
 public enum SocketAddress {
   private static let until = "a pod has addresses of its own"
   private static let leaks = "host addresses"
   private static let addresses = "host addresses; physical pids of netlink"
+  private static let handles =
+    "a peer may be outside, and a descriptor of it reaches it; kernels before 6.5 know no such option"
   private static let credentials = "host addresses; physical pids in credentials"
 
   private static func option(_ number: UInt32, _ label: String) -> Variant {
@@ -30,9 +34,12 @@ public enum SocketAddress {
     .native(
       .getsockopt, when: option(59, "SO_PEERGROUPS"), until: UserID.until,
       leaks: UserID.leaks),  // N13
-    .native(
-      .getsockopt, when: option(77, "SO_PEERPIDFD"), until: "peers' credentials are translated",
-      leaks: "no number; a descriptor of a peer outside"),  // P72
+    .refused(
+      .getsockopt, when: option(77, "SO_PEERPIDFD"), .protocolNotAvailable,
+      because: handles),  // P72
+    .refused(
+      .setsockopt, when: option(76, "SO_PASSPIDFD"), .protocolNotAvailable,
+      because: handles),  // P72
     .native(.getsockopt, until: until, leaks: leaks),  // W1
     .native(.setsockopt, until: until, leaks: leaks),  // W1
   ]

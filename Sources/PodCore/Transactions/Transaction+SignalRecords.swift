@@ -47,6 +47,10 @@ private struct Pieces {
 }
 
 extension Transaction {
+  /// More records than this in one read, 128 KiB, are not signals but what a program put there instead: whoever translates
+  /// them has other work to do.
+  private static let mostSignalRecords = 1024
+
   /// Shows who sent the signals that a read has put into the program's memory.
   ///
   /// What another thread does to that memory meanwhile is its program's own affair; the signals are taken, so the result
@@ -73,7 +77,7 @@ extension Transaction {
       } else {
         pieces.add(RemoteAddress(rawValue: arguments[index]), count)
       }
-      for record in 0..<count / SignalRecord.size {
+      for record in 0..<min(count / SignalRecord.size, Self.mostSignalRecords) {
         try translateSignal(at: record * SignalRecord.size, of: pieces, shape)
       }
     } catch {
