@@ -68,11 +68,14 @@ public enum TestEnvironment: String, CaseIterable, Sendable, CustomTestStringCon
   }
 
   private func native(_ command: [String]) async throws -> Outcome {
+    // As a shell does it: in the tests' own group, which can be an orphaned one, stop signals would be discarded.
+    var options = PlatformOptions()
+    options.processGroupID = 0
     let result = try await Subprocess.run(
       command[0].contains("/") ? .path(FilePath(command[0])) : .name(command[0]),
       arguments: Arguments(Array(command.dropFirst())),
       environment: .inherit.updating(["PATH": Self.path]),
-      workingDirectory: "/", input: .none,
+      workingDirectory: "/", platformOptions: options, input: .none,
       output: .string(limit: 1 << 22), error: .combinedWithOutput)
     switch result.terminationStatus {
     case .exited(let status):
