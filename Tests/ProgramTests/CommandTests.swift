@@ -4,7 +4,7 @@ import Testing
 
 /// Commands that start, name, wait for and signal others.
 @Suite("utilities", .serialized)
-struct UtilityTests {
+struct CommandTests {
   @Test("commands", arguments: ListedProgram.utilities, TestEnvironment.allCases)
   func commands(program: ListedProgram, environment: TestEnvironment) async throws {
     try await program.pass(in: environment)
