@@ -15,7 +15,7 @@ struct HostWaitTests {
 
   @Test(
     "programs end as they should, whoever waits",
-    .timeLimit(.minutes(3)), arguments: ["nobody", "thread", "all", "handler"])
+    .timeLimit(.minutes(1)), arguments: ["nobody", "thread", "all", "handler"])
   func fromTheStart(way: String) async throws {
     let lines = try await host(way, "3")
     #expect(lines.last == "done", "\(lines)")
@@ -27,7 +27,7 @@ struct HostWaitTests {
 
   @Test(
     "a wait that begins in the middle harms no program, or the pod fails and says why",
-    .timeLimit(.minutes(3)))
+    .timeLimit(.minutes(1)))
   func late() async throws {
     for _ in 0..<2 {
       let lines = try await host("late", "1")

@@ -25,7 +25,7 @@ struct PodLifeTests {
     return try await body(null)
   }
 
-  @Test("ends although programs are being started", .timeLimit(.minutes(3)), arguments: stops)
+  @Test("ends although programs are being started", .timeLimit(.minutes(1)), arguments: stops)
   func endsWhileLaunching(stops: PtraceBackend.Stops) async throws {
     let mark = "1000.\(Int.random(in: 100_000...999_999))"
     try await withNull { null in
@@ -46,7 +46,7 @@ struct PodLifeTests {
     #expect(left.lines.isEmpty, "left behind: \(left.lines)")
   }
 
-  @Test("a full pod says so, and goes on", .timeLimit(.minutes(3)), arguments: stops)
+  @Test("a full pod says so, and goes on", .timeLimit(.minutes(1)), arguments: stops)
   func full(stops: PtraceBackend.Stops) async throws {
     var configuration = PodConfiguration()
     configuration.capacity = 16
@@ -68,7 +68,7 @@ struct PodLifeTests {
   }
 
   @Test(
-    "a program that finds no room for another thread is told so", .timeLimit(.minutes(3)),
+    "a program that finds no room for another thread is told so", .timeLimit(.minutes(1)),
     arguments: stops)
   func fullOfThreads(stops: PtraceBackend.Stops) async throws {
     var configuration = PodConfiguration()
@@ -83,7 +83,7 @@ struct PodLifeTests {
   }
 
   @Test(
-    "programs are started however many are asked for at once", .timeLimit(.minutes(3)),
+    "programs are started however many are asked for at once", .timeLimit(.minutes(1)),
     arguments: stops)
   func manyLaunches(stops: PtraceBackend.Stops) async throws {
     try await withNull { null in
@@ -101,7 +101,7 @@ struct PodLifeTests {
   }
 
   @Test(
-    "an init that somebody stops or kills doesn't keep the pod", .timeLimit(.minutes(3)),
+    "an init that somebody stops or kills doesn't keep the pod", .timeLimit(.minutes(1)),
     arguments: stops)
   func disturbedInit(stops: PtraceBackend.Stops) async throws {
     try await withNull { null in

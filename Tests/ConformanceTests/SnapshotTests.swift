@@ -49,7 +49,7 @@ struct SnapshotTests {
     }
   }
 
-  @Test("processes of another pod have the names of the first one's", .timeLimit(.minutes(3)))
+  @Test("processes of another pod have the names of the first one's", .timeLimit(.minutes(1)))
   func secondPod() async throws {
     try await withPod(backend: .ptrace) { pod in
       // The names are none that a new pod would give by itself.

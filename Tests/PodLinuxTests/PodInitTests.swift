@@ -19,7 +19,7 @@ private func bytes(_ strings: [String]) -> [[UInt8]] {
   strings.map { Array($0.utf8) }
 }
 
-@Suite("The pod's init, untraced", .timeLimit(.minutes(3)))
+@Suite("The pod's init, untraced", .timeLimit(.minutes(1)))
 struct PodInitTests {
   /// Launches a program with its output in a pipe; the output is complete when the program has ended.
   private func output(

@@ -39,7 +39,7 @@ private struct Tracer {
   }
 }
 
-@Suite("The pod's init, traced", .timeLimit(.minutes(3)))
+@Suite("The pod's init, traced", .timeLimit(.minutes(1)))
 struct TracedInitTests {
   private static let options =
     UInt(CLinux_PTRACE_O_TRACEFORK) | UInt(CLinux_PTRACE_O_TRACEEXEC)

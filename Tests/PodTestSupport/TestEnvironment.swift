@@ -34,7 +34,7 @@ public enum TestEnvironment: String, CaseIterable, Sendable, CustomTestStringCon
   ///   - arguments: Without the program's own name.
   ///   - seconds: After which everything is killed and the result is nil.
   public func run(
-    _ program: String, _ arguments: [String] = [], seconds: Int = 180
+    _ program: String, _ arguments: [String] = [], seconds: Int = 60
   ) async throws -> Outcome {
     try await withTimeLimit(seconds: seconds) {
       switch self {
