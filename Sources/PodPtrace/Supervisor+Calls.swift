@@ -124,7 +124,11 @@ extension Supervisor {
     tracee.process.threadPointer = tracee.registers.threadPointer
     tracee.position = .entry
     tracee.endScratch()
-    if tracee.goesOn != call { tracee.began = .now }
+    if tracee.goesOn != call,
+      case .until? = InterruptedWait.limit(of: call, CallArguments(tracee.registers))
+    {
+      tracee.began = .now
+    }
     tracee.goesOn = nil
     if initHasZombies { reapGone(childrenOf: ProcessTable.initial) }
     if tracee.process.mayBeOutOfReach {

@@ -127,7 +127,7 @@ final class Tracee {
   /// The flags of the fork that made it, until its first stop.
   var birth: (flags: UInt64, childWord: RemoteAddress)?
 
-  /// When its call began, and which one is made again that had begun then.
+  /// When its wait with a time limit began, and which one is made again that had begun then.
   var began = ContinuousClock.now
   var goesOn: Syscall?
 

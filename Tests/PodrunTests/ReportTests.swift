@@ -16,9 +16,7 @@ struct ReportTests {
   @Test("--trace with --verbose reports what is refused, and numbers that nobody knows")
   func refusals() async throws {
     try TestPrograms.require("python3")
-    let own = try await TestEnvironment.native.run(
-      "grep", ["-q", "^Seccomp:.*[12]", "/proc/self/status"])
-    if own.status == .exited(0) {
+    if try await isUnderFilter() {
       try Test.cancel("a filter that is here already answers these calls before the pod sees them")
     }
     let script = "import ctypes; c = ctypes.CDLL(None); c.syscall(425, 1, 0); c.syscall(1000)"
