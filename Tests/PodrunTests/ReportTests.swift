@@ -68,3 +68,10 @@ struct ReportTests {
     #expect(outcome.output.isEmpty)
   }
 }
+
+/// Whether the tests run under a seccomp filter already.
+func isUnderFilter() async throws -> Bool {
+  let found = try await TestEnvironment.native.run(
+    "grep", ["-q", "^Seccomp:.*[12]", "/proc/self/status"])
+  return found.status == .exited(0)
+}

@@ -1,5 +1,4 @@
 import Glibc
-import PodCore
 import PodTestSupport
 import Subprocess
 import SystemPackage
@@ -63,13 +62,6 @@ func isAlive(_ word: String) -> Bool {
     if words.split(separator: 0).contains(where: { $0.elementsEqual(word.utf8) }) { return true }
   }
   return false
-}
-
-/// Whether the tests run under a seccomp filter already.
-func isUnderFilter() async throws -> Bool {
-  let found = try await TestEnvironment.native.run(
-    "grep", ["-q", "^Seccomp:.*[12]", "/proc/self/status"])
-  return found.status == .exited(0)
 }
 
 /// Waits until `condition` holds.

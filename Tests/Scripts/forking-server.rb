@@ -24,7 +24,11 @@ Timeout.timeout(50) do
         pid, status = Process.wait2
         workers.delete(pid)
         writer.puts "#{pid} #{status.exitstatus || -status.termsig}"
-        workers << fork(&work) unless ending
+        unless ending
+          workers << fork(&work)
+          # It can have answered, and the master been told to end, before it was in the list.
+          Process.kill(:TERM, workers.last) if ending
+        end
         break if workers.empty?
       end
       exit! 6
