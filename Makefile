@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 CMD = bash -c 'sleep 0.1 & echo "this shell is process $$, its parent $PPID, its child $!"; wait'
 
 # Commands and files that have to be there, each with its Debian package. libseccomp is the seccomp backend's.
-RUN_TOOLS  := git:git bash:bash /usr/include/seccomp.h:libseccomp-dev
+RUN_TOOLS  := git:git bash:bash /usr/include/seccomp.h:libseccomp-dev pkg-config:pkg-config
 TEST_TOOLS := $(RUN_TOOLS) gcc:gcc musl-gcc:musl-tools make:make python3:python3 \
   busybox:busybox-static setpriv:util-linux pgrep:procps
 # Programs of the integration list: the test of one that is missing is skipped, and says so.

@@ -18,6 +18,7 @@ let package = Package(
     .library(name: "PodCore", targets: ["PodCore"]),
     .library(name: "PodMock", targets: ["PodMock"]),
     .library(name: "PodPtrace", targets: ["PodPtrace"]),
+    .library(name: "PodSeccomp", targets: ["PodSeccomp"]),
     .executable(name: "podrun", targets: ["podrun"]),
   ],
   dependencies: [
@@ -32,6 +33,8 @@ let package = Package(
     // The pod's init, as bytes that `make page` generates from its C source.
     .target(name: "CPodVDSO", exclude: ["init"]),
     .target(name: "CLinux"),
+    .systemLibrary(
+      name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
 
     .target(name: "PodCore", dependencies: ["CPodLayout", system, logging], swiftSettings: strict),
     .target(name: "PodMock", dependencies: ["PodCore", system], swiftSettings: strict),
@@ -40,6 +43,10 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "PodPtrace", dependencies: ["PodCore", "PodLinux", "CLinux", system],
+      swiftSettings: strict),
+    .target(
+      name: "PodSeccomp",
+      dependencies: ["PodCore", "PodLinux", "PodPtrace", "CLinux", "CSeccomp", system],
       swiftSettings: strict),
 
     .testTarget(name: "BoundaryTests", dependencies: ["PodCore", system], swiftSettings: strict),
@@ -51,11 +58,16 @@ let package = Package(
       name: "PodRunTests", dependencies: ["PodCore", "PodLinux", system],
       swiftSettings: strict),
     .testTarget(
+      name: "PodSeccompTests",
+      dependencies: ["PodCore", "PodLinux", "PodSeccomp", "CLinux", "CSeccomp", system],
+      swiftSettings: strict),
+    .testTarget(
       name: "PodLinuxTests", dependencies: ["PodCore", "PodLinux", "CLinux", "CPodVDSO", system],
       swiftSettings: strict),
 
     .target(
-      name: "PodTestSupport", dependencies: ["PodCore", "PodPtrace", subprocess, system],
+      name: "PodTestSupport",
+      dependencies: ["PodCore", "PodPtrace", "PodSeccomp", subprocess, system],
       path: "Tests/PodTestSupport", swiftSettings: strict),
     // A program under test that has to be Swift; the others are C files, which the tests compile.
     .executableTarget(name: "contended-mutex", path: "Tests/Programs/contended-mutex"),
@@ -66,7 +78,8 @@ let package = Package(
     .testTarget(
       name: "ConformanceTests",
       dependencies: [
-        "PodCore", "PodPtrace", "CLinux", "PodTestSupport", "podrun", "reaping-host", system,
+        "PodCore", "PodPtrace", "PodSeccomp", "CLinux", "PodTestSupport", "podrun",
+        "reaping-host", system,
       ],
       swiftSettings: strict),
     .testTarget(
@@ -76,7 +89,9 @@ let package = Package(
 
     .testTarget(
       name: "FaultTests",
-      dependencies: ["PodCore", "PodPtrace", "PodTestSupport", "podrun", subprocess, system],
+      dependencies: [
+        "PodCore", "PodPtrace", "PodSeccomp", "PodTestSupport", "podrun", subprocess, system,
+      ],
       swiftSettings: strict),
 
     .testTarget(
@@ -89,12 +104,12 @@ let package = Package(
     .executableTarget(
       name: "podrun",
       dependencies: [
-        "PodCore", "PodPtrace", "PodLinux", "CLinux", system,
+        "PodCore", "PodPtrace", "PodSeccomp", "PodLinux", "CLinux", system,
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Examples/podrun", swiftSettings: strict),
     .executableTarget(
-      name: "embed", dependencies: ["PodCore", "PodPtrace"], path: "Examples/embed",
+      name: "embed", dependencies: ["PodCore", "PodPtrace", "PodSeccomp"], path: "Examples/embed",
       swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
