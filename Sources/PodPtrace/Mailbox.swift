@@ -12,17 +12,6 @@ enum Command: Sendable {
   case end
 }
 
-/// A program on its way into the pod.
-struct Launch: Sendable {
-  let request: LaunchRequest
-  var specification: LaunchSpecification
-  let descriptors: [PodInit.PassedDescriptor]
-  /// Called once: when the program's exec succeeded, or when it is clear that it won't.
-  let answer: @Sendable (Result<VirtualName<ProcessID>, PodError>) -> Void
-  /// Called once after a successful answer.
-  let ended: @Sendable (TerminationStatus) -> Void
-}
-
 /// The way to the supervisor's thread, which sleeps in wait4 until something of the pod stops: init is made to stop.
 final class Mailbox: Sendable {
   private struct State {

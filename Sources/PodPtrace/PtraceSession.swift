@@ -129,48 +129,7 @@ final class PtraceSession: BackendSession {
   }
 
   func launch(_ request: LaunchRequest) async throws(PodError) -> LaunchedProcess {
-    let streams = try StandardStreams.open(request, self.streams)
-    var specification = LaunchSpecification(
-      paths: request.candidates, arguments: request.arguments,
-      environment: request.environment,
-      flags: .noNewPrivileges)
-    // On a terminal a program leads a session of its own. Without one it leads a group in init's session, so that the
-    // group isn't orphaned, and stop signals work as they do under a shell.
-    specification.flags.formUnion(
-      request.controllingTerminal ? [.newSession, .controllingTerminal] : .newProcessGroup)
-    specification.workingDirectory = request.workingDirectory
-    specification.userID = request.options.userID
-    specification.groupID = request.options.groupID
-    specification.supplementaryGroups = request.options.supplementaryGroups
-    specification.fileModeCreationMask = request.options.umask
-
-    let status = Promise<TerminationStatus>()
-    let answer = Promise<Result<VirtualName<ProcessID>, PodError>>()
-    var descriptors = [
-      PodInit.PassedDescriptor(streams.input, as: 0),
-      PodInit.PassedDescriptor(streams.output, as: 1),
-      PodInit.PassedDescriptor(streams.error, as: 2),
-    ]
-    for (number, source) in request.descriptors.sorted(by: { $0.key < $1.key }) {
-      descriptors.append(PodInit.PassedDescriptor(source, as: number))
-    }
-    let launch = Launch(
-      request: request, specification: specification, descriptors: descriptors,
-      answer: { answer.fulfil($0) }, ended: { status.fulfil($0) })
-    guard mailbox.post(.launch(launch)) else { throw Self.podEnded }
-    let outcome = await answer.value
-    streams.closeChildEnds()
-    switch outcome {
-    case .failure(let error):
-      await streams.finish()
-      throw error
-    case .success(let name):
-      return LaunchedProcess(identifier: name) {
-        let result = await status.value
-        await streams.finish()
-        return result
-      }
-    }
+    try await Launch.run(request, streams) { mailbox.post(.launch($0)) }
   }
 
   func send(
@@ -180,7 +139,7 @@ final class PtraceSession: BackendSession {
     guard
       mailbox.post(
         .signal(signal, process, toGroup: toGroup, answer: { answer.fulfil($0) }))
-    else { throw Self.podEnded }
+    else { throw PodError.podEnded }
     try await answer.value.get()
   }
 
@@ -199,6 +158,4 @@ final class PtraceSession: BackendSession {
     thread.withLock { $0.take() }?.join()
     streams.close()
   }
-
-  static let podEnded = PodError(.podEnded, "the pod has ended; make a new one with withPod")
 }

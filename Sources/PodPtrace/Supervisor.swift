@@ -146,7 +146,7 @@ final class Supervisor {
   private func closeMailbox() {
     for command in mailbox.close() { refuse(command) }
     for launch in launches.map(\.launch) + waitingLaunches {
-      launch.answer(.failure(PtraceSession.podEnded))
+      launch.answer(.failure(.podEnded))
     }
     launches = []
     waitingLaunches = []
@@ -154,8 +154,8 @@ final class Supervisor {
 
   private func refuse(_ command: Command) {
     switch command {
-    case .launch(let launch): launch.answer(.failure(PtraceSession.podEnded))
-    case .signal(_, _, _, let answer): answer(.failure(PtraceSession.podEnded))
+    case .launch(let launch): launch.answer(.failure(.podEnded))
+    case .signal(_, _, _, let answer): answer(.failure(.podEnded))
     case .processes(let answer): answer([])
     case .end: break
     }
@@ -623,7 +623,7 @@ final class Supervisor {
       launch.answer(
         .failure(
           isEnding
-            ? PtraceSession.podEnded
+            ? PodError.podEnded
             : PodError(.launchFailed, "\(launch.request.name) was killed before it could start")))
     }
     process.ended?(termination)
@@ -658,35 +658,5 @@ final class Supervisor {
 
   private func reapIfGone(_ tgid: Int32, _ name: VirtualName<ProcessID>) {
     if kill(tgid, 0) != 0, errno == ESRCH { names.processes.reaped(name) }
-  }
-}
-
-extension PodError {
-  init(_ failure: PodInit.Failure, of request: LaunchRequest?) {
-    let name = request?.name ?? "the program"
-    switch failure.stage {
-    case .exec where failure.error == .noSuchFileOrDirectory || failure.error == .notDirectory:
-      self.init(
-        .executableNotFound, "no executable \(name); give its path, or set PATH to where it is",
-        underlyingError: failure.error)
-    case .exec:
-      self.init(
-        .notExecutable, "\(name) can't be executed: check its permissions and its format",
-        underlyingError: failure.error)
-    case .fork where failure.error == .resourceTemporarilyUnavailable:
-      self.init(
-        .launchFailed,
-        "no process is to be had for \(name): raise the limit of processes (ulimit -u, or the container's "
-          + "limit of pids)", underlyingError: failure.error)
-    case .directory:
-      self.init(
-        .workingDirectory,
-        "the working directory \(request?.workingDirectory?.string ?? "") can't be entered",
-        underlyingError: failure.error)
-    default:
-      self.init(
-        .launchFailed, "\(name) could not be started (\(failure.stage))",
-        underlyingError: failure.error)
-    }
   }
 }

@@ -164,38 +164,3 @@ final class Tracee {
     self.caller = caller
   }
 }
-
-extension CallArguments {
-  init(_ registers: Registers) {
-    let arguments = registers.arguments
-    self.init(
-      arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5])
-  }
-}
-
-extension Registers {
-  mutating func setArguments(_ arguments: CallArguments) {
-    for index in 0..<6 { self.arguments[index] = arguments[index] }
-  }
-
-  /// The result of a call that has returned.
-  var callResult: CallResult {
-    if let resultError { return .failure(resultError) }
-    return .success(Int(bitPattern: UInt(result)))
-  }
-
-  mutating func setResult(_ result: CallResult) {
-    switch result {
-    case .success(let value): self.result = UInt64(bitPattern: Int64(value))
-    case .failure(let error): setResult(error: error)
-    }
-  }
-
-  /// Whether the kernel will make the call again, or turn this into EINTR, on the way back to the program.
-  ///
-  /// Source: include/linux/errno.h: ERESTARTSYS, ERESTARTNOINTR, ERESTARTNOHAND, ERESTART_RESTARTBLOCK.
-  var isRestarting: Bool {
-    guard let error = resultError else { return false }
-    return [512, 513, 514, 516].contains(error.rawValue)
-  }
-}

@@ -1,11 +1,11 @@
 internal import SystemPackage
 
 /// What the kernel says of a task in `/proc/TID/status`.
-enum ProcessStatus {
+package enum ProcessStatus {
   /// The first number of a line: "PPid", "Uid" …; nil when there is no such task or line.
   ///
   /// Source: proc_pid_status(5).
-  static func number(_ field: String, of task: Int32) -> Int? {
+  package static func number(_ field: String, of task: Int32) -> Int? {
     guard let file = try? FileDescriptor.open("/proc/\(task)/status", .readOnly) else { return nil }
     defer { try? file.close() }
     let text = withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
