@@ -1,0 +1,518 @@
+internal import CLinux
+internal import Glibc
+package import PodCore
+package import SystemPackage
+
+/// A thread that stands still outside its system call, held for a short time by ptrace, and makes calls for us.
+///
+/// In a nutshell: the thread waits in a call that its filter has handed to a supervisor. It is seized and asked to stop
+/// (``init(seizing:)``); the supervisor answers the call with any value, and the thread stops on its way back to the
+/// program (``stop()``). Then it executes its own system call instruction again as often as it is told to, with other
+/// numbers and arguments (``perform(_:_:)``, ``perform(_:_:at:asOwn:onBirth:)``), and is let go with the result that the
+/// program is to see (``finish(_:)``). Signals wait meanwhile, and a stop of the whole group is taken up again afterwards.
+///
+/// All methods are called by the thread that made the value. A thread that is killed meanwhile makes them throw
+/// `.noSuchProcess`; nothing waits for ever, since who is killed reports it.
+///
+/// Source: ptrace(2); DESIGN.md §5.
+package final class AttachedThread {
+  /// The thread.
+  package private(set) var tid: Int32
+  /// The registers of the program at its call, its result not yet in them.
+  package private(set) var registers = Registers()
+  /// Whether the thread has ended, or has become another's number, while it was held.
+  package private(set) var isGone = false
+  /// The thread's own signal mask while its signals wait.
+  private var heldMask: UInt64?
+
+  /// Called before each call that the thread makes, with what the kernel is going to get.
+  package var willPerform: (Syscall, CallArguments) -> Void = { _, _ in }
+
+  /// Seizes a thread and asks it to stop as soon as it is out of the kernel.
+  ///
+  /// - Throws: `.notPermitted` when it may not be traced, or is traced already; `.noSuchProcess`.
+  package init(seizing tid: Int32) throws(Errno) {
+    self.tid = tid
+    try Self.check(CLinux_ptrace_seize(tid, Self.options))
+    do throws(Errno) {
+      try Self.check(CLinux_ptrace_interrupt(tid))
+    } catch {
+      abandon()
+      throw error
+    }
+  }
+
+  private static let options = UInt(
+    CLinux_PTRACE_O_TRACESYSGOOD | CLinux_PTRACE_O_TRACEFORK | CLinux_PTRACE_O_TRACEVFORK
+      | CLinux_PTRACE_O_TRACECLONE | CLinux_PTRACE_O_TRACEEXEC | CLinux_PTRACE_O_EXITKILL)
+
+  /// Takes over a newborn of an attached thread, whose first stop has been waited for.
+  private init(newborn tid: Int32) { self.tid = tid }
+
+  private static func check(_ result: Int32) throws(Errno) {
+    if result < 0 { throw Errno(rawValue: -result) }
+  }
+
+  /// The next report of a thread that the calling one traces.
+  private func report(of tid: Int32) throws(Errno) -> Int32 {
+    while true {
+      var status: Int32 = 0
+      let result = CLinux_wait4(
+        tid, &status, Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD), nil)
+      if result == -EINTR { continue }
+      if result < 0 { throw .noSuchProcess }
+      return status
+    }
+  }
+
+  /// The next stop of the thread.
+  private func nextStop() throws(Errno) -> Stop {
+    let status: Int32
+    do throws(Errno) {
+      status = try report(of: tid)
+    } catch {
+      isGone = true
+      throw error
+    }
+    guard CLinux_WIFSTOPPED(status) != 0 else {
+      isGone = true
+      throw .noSuchProcess
+    }
+    return Stop(status)
+  }
+
+  private struct Stop {
+    let signal: Int32
+    let event: Int
+
+    init(_ status: Int32) {
+      signal = CLinux_WSTOPSIG(status)
+      event = Int(status >> 16)
+    }
+
+    var isCall: Bool { event == 0 && signal == SIGTRAP | 0x80 }
+    var isPause: Bool { event == CLinux_PTRACE_EVENT_STOP }
+    var isSignal: Bool { event == 0 && !isCall }
+  }
+
+  // MARK: Stopping
+
+  /// Waits until the thread stands still; its call has to be answered before.
+  ///
+  /// - Throws: `.noSuchProcess` when it ends instead.
+  package func stop() throws(Errno) {
+    var signal: Int32 = 0
+    while true {
+      let stop = try nextStop()
+      if stop.isPause {
+        do throws(Errno) {
+          registers = try Registers(of: tid)
+          registers.skipCall()
+          try holdSignals()
+        } catch {
+          throw fail(error)
+        }
+        return
+      }
+      signal = stop.isSignal ? stop.signal : 0
+      try resume(signal)
+    }
+  }
+
+  /// Blocks all signals of the thread: one that came between calls for us would be delivered on the way, to a handler
+  /// that finds registers of ours.
+  private func holdSignals() throws(Errno) {
+    guard heldMask == nil else { return }
+    var mask: UInt64 = 0
+    try Self.check(CLinux_ptrace_getsigmask(tid, &mask))
+    try Self.check(CLinux_ptrace_setsigmask(tid, .max))
+    heldMask = mask
+  }
+
+  private func restoreSignals() throws(Errno) {
+    guard let mask = heldMask else { return }
+    heldMask = nil
+    try Self.check(CLinux_ptrace_setsigmask(tid, mask))
+  }
+
+  private func resume(_ signal: Int32) throws(Errno) {
+    let result = CLinux_ptrace_syscall(tid, signal)
+    if result < 0 { throw fail(Errno(rawValue: -result)) }
+  }
+
+  /// A stopped thread that can't be commanded was killed: its report is taken, so that nothing of it stays.
+  private func fail(_ error: Errno) -> Errno {
+    if !isGone { abandon() }
+    return .noSuchProcess
+  }
+
+  private func abandon() {
+    isGone = true
+    while let status = try? report(of: tid), CLinux_WIFSTOPPED(status) != 0 {
+      CLinux_ptrace_detach(tid, 0)
+    }
+  }
+
+  // MARK: Calls
+
+  /// How a call that the thread made ended.
+  package enum Outcome {
+    /// It returned.
+    case returned(CallResult)
+    /// A signal came before it did anything that lasts: the program's own call is to be made again.
+    case interrupted
+    /// It made a child that shares the thread's memory, and waits until that is done with it.
+    case waitsForChild
+  }
+
+  /// Makes a call for us, with signals waiting.
+  ///
+  /// - Throws: `.noSuchProcess` when the thread was killed; `.badAddress` when its code isn't a call any more.
+  package func perform(_ call: Syscall, _ arguments: CallArguments) throws(Errno) -> CallResult {
+    for _ in 0..<Self.attempts {
+      if case .returned(let result) = try perform(call, arguments, asOwn: false) {
+        return result
+      }
+    }
+    throw .badAddress
+  }
+
+  /// Something else keeps coming: group stops, or other threads that write over the code.
+  private static let attempts = 64
+
+  /// Makes a call.
+  ///
+  /// - Parameters:
+  ///   - call: The call.
+  ///   - arguments: What the kernel gets.
+  ///   - instruction: The system call instruction to execute; nil for the program's own.
+  ///   - asOwn: Whether it is the program's call, so that its own signal mask holds in the kernel's part.
+  ///   - makesTask: Whether it makes a process or a thread.
+  ///   - onBirth: Called with each child that the call makes, which stands still and goes on afterwards. Returns whether
+  ///     the thread is to be left in the call (``Outcome/waitsForChild``).
+  /// - Throws: `.noSuchProcess`; `.badAddress` when the code there isn't a call any more.
+  package func perform(
+    _ call: Syscall, _ arguments: CallArguments, at instruction: RemoteAddress? = nil, asOwn: Bool,
+    makesTask: Bool = false, onBirth: (Newborn) -> Bool = { _ in false }
+  ) throws(Errno) -> Outcome {
+    do throws(Errno) {
+      var wanted = registers
+      wanted.instructionPointer = instruction ?? registers.instructionPointer.advanced(by: -2)
+      wanted.result = UInt64(call.rawValue)
+      wanted.setArguments(arguments)
+      try holdSignals()
+      try wanted.set(to: tid)
+      willPerform(call, arguments)
+      try goToEntry(call, arguments, wanted)
+      if asOwn { try restoreSignals() }
+    } catch {
+      throw error == .badAddress ? error : fail(error)
+    }
+    var signal: Int32 = 0
+    while true {
+      try resume(signal)
+      signal = 0
+      let stop = makesTask ? try nextStopOfParent(onBirth) : try nextStop()
+      switch stop.event {
+      case CLinux_PTRACE_EVENT_FORK, CLinux_PTRACE_EVENT_VFORK, CLinux_PTRACE_EVENT_CLONE:
+        var message: UInt = 0
+        guard CLinux_ptrace_geteventmsg(tid, &message) == 0 else { throw fail(.noSuchProcess) }
+        let child = Int32(truncatingIfNeeded: message)
+        if welcome(child, onBirth) { return .waitsForChild }
+      case _ where stop.isCall:
+        do throws(Errno) {
+          let now = try Registers(of: tid)
+          return now.isRestarting ? .interrupted : .returned(now.callResult)
+        } catch {
+          throw fail(error)
+        }
+      case _ where stop.isSignal: signal = stop.signal
+      default: break
+      }
+    }
+  }
+
+  /// From where it stands to the entry of the call that it is to make. Another thread may have put other code there; the
+  /// first call that it enters is made the wanted one.
+  private func goToEntry(
+    _ call: Syscall, _ arguments: CallArguments, _ wanted: Registers
+  ) throws(Errno) {
+    var signal: Int32 = 0
+    for _ in 0..<Self.attempts {
+      try resume(signal)
+      signal = 0
+      let stop = try nextStop()
+      if stop.isSignal {
+        // Only what can't be blocked comes here: a stop, or a fault in code that isn't ours any more.
+        if stop.signal != SIGSTOP { break }
+        signal = stop.signal
+      }
+      guard stop.isCall else { continue }
+      var info = CLinux_syscall_info()
+      try Self.check(CLinux_ptrace_get_syscall_info(tid, &info))
+      guard Int(info.op) == CLinux_SYSCALL_INFO_ENTRY else { break }
+      let words = info.arguments
+      let found = CallArguments(words.0, words.1, words.2, words.3, words.4, words.5)
+      if info.number != UInt64(call.rawValue) || found != arguments {
+        var entry = wanted
+        entry.instructionPointer = wanted.instructionPointer.advanced(by: 2)
+        entry.syscallNumber = Int(call.rawValue)
+        try entry.set(to: tid)
+      }
+      return
+    }
+    throw .badAddress
+  }
+
+  /// Brings the thread to the entry of a call of the program's, with the program's own signal mask; ``release()`` lets it
+  /// go on there.
+  ///
+  /// - Throws: `.noSuchProcess`; `.badAddress` when the code there isn't a call any more.
+  package func begin(
+    _ call: Syscall, _ arguments: CallArguments, at instruction: RemoteAddress
+  ) throws(Errno) {
+    do throws(Errno) {
+      var wanted = registers
+      wanted.instructionPointer = instruction
+      wanted.result = UInt64(call.rawValue)
+      wanted.setArguments(arguments)
+      try holdSignals()
+      try wanted.set(to: tid)
+      try goToEntry(call, arguments, wanted)
+      try restoreSignals()
+    } catch {
+      throw error == .badAddress ? error : fail(error)
+    }
+  }
+
+  // MARK: Exec
+
+  /// Waits until the thread, which was seized before its call of execve went on, has executed a program or failed to.
+  ///
+  /// - Returns: The number that it had before; nil when it failed, or is gone.
+  package func watchExec() -> Int32? {
+    var signal: Int32 = 0
+    while !isGone {
+      var status: Int32 = 0
+      // Another thread than the first one gets the first one's number.
+      let reporter = CLinux_wait4(
+        -1, &status, Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD), nil)
+      if reporter == -EINTR { continue }
+      guard reporter > 0 else {
+        isGone = true
+        return nil
+      }
+      guard CLinux_WIFSTOPPED(status) != 0 else {
+        if reporter == tid { isGone = true }
+        continue
+      }
+      let stop = Stop(status)
+      if stop.event == CLinux_PTRACE_EVENT_EXEC {
+        var former: UInt = 0
+        _ = CLinux_ptrace_geteventmsg(reporter, &former)
+        tid = reporter
+        return Int32(truncatingIfNeeded: former)
+      }
+      if stop.isPause { return nil }
+      signal = stop.isSignal ? stop.signal : 0
+      if CLinux_ptrace_cont(reporter, signal) < 0 { continue }
+    }
+    return nil
+  }
+
+  /// Whether the supervisor can read what the thread's process has in memory.
+  package var canReadMemory: Bool {
+    guard let registers = try? Registers(of: tid) else { return true }
+    var byte: UInt8 = 0
+    return withUnsafeMutableBytes(of: &byte) { bytes in
+      CLinux_process_vm_read(tid, registers.stackPointer.rawValue, bytes.baseAddress, 1) == 1
+    }
+  }
+
+  /// Lets a program that was just executed run to its first call, and skips that.
+  ///
+  /// - Returns: The call, which the program is to make again; nil when the thread is gone.
+  package func goToFirstCall() -> Syscall? {
+    do throws(Errno) {
+      var signal: Int32 = 0
+      while true {
+        try resume(signal)
+        signal = 0
+        let stop = try nextStop()
+        if stop.isSignal { signal = stop.signal }
+        guard stop.isCall else { continue }
+        var info = CLinux_syscall_info()
+        try Self.check(CLinux_ptrace_get_syscall_info(tid, &info))
+        guard Int(info.op) == CLinux_SYSCALL_INFO_ENTRY else { continue }
+        registers = try Registers(of: tid)
+        guard let call = UInt16(exactly: info.number).flatMap({ Syscall(rawValue: $0) }) else {
+          continue
+        }
+        // A call that does nothing in its place, so that the thread stands behind it.
+        var nothing = registers
+        nothing.syscallNumber = Int(Syscall.sched_yield.rawValue)
+        try nothing.set(to: tid)
+        registers.skipCall()
+        try holdSignals()
+        repeat {
+          try resume(0)
+        } while try !nextStop().isCall
+        return call
+      }
+    } catch {
+      if !isGone { abandon() }
+      return nil
+    }
+  }
+
+  // MARK: Births
+
+  /// A process or thread that an attached one has just made.
+  package final class Newborn {
+    /// Its number.
+    package let tid: Int32
+    fileprivate(set) package var isGone = false
+
+    fileprivate init(_ tid: Int32) { self.tid = tid }
+
+    /// Lets it begin where its maker's own call ended, rather than at code of ours, with the program's registers but its
+    /// own stack.
+    package func begin(as program: Registers, keepsStack: Bool) {
+      do throws(Errno) {
+        let own = try Registers(of: tid)
+        var begin = program
+        if keepsStack { begin.stackPointer = own.stackPointer }
+        begin.result = 0
+        begin.skipCall()
+        try begin.set(to: tid)
+      } catch {
+        return
+      }
+    }
+  }
+
+  /// A stop of this thread; when it is killed in the middle of a fork, its newborn is looked after first.
+  private func nextStopOfParent(_ onBirth: (Newborn) -> Bool) throws(Errno) -> Stop {
+    do throws(Errno) {
+      return try nextStop()
+    } catch {
+      // Whoever is left to the calling thread is the child of which the event was lost.
+      var status: Int32 = 0
+      while true {
+        let child = CLinux_wait4(
+          -1, &status, Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD), nil)
+        if child == -EINTR { continue }
+        if child <= 0 { break }
+        if CLinux_WIFSTOPPED(status) != 0 { greet(child, onBirth) }
+      }
+      throw error
+    }
+  }
+
+  private func welcome(_ child: Int32, _ onBirth: (Newborn) -> Bool) -> Bool {
+    guard let status = try? report(of: child), CLinux_WIFSTOPPED(status) != 0 else {
+      let newborn = Newborn(child)
+      newborn.isGone = true
+      return onBirth(newborn)
+    }
+    return greet(child, onBirth)
+  }
+
+  @discardableResult
+  private func greet(_ child: Int32, _ onBirth: (Newborn) -> Bool) -> Bool {
+    let stays = onBirth(Newborn(child))
+    if CLinux_ptrace_detach(child, 0) < 0 {
+      // It was killed: its report is waited for, so that its parent can wait for it.
+      AttachedThread(newborn: child).abandon()
+    }
+    return stays
+  }
+
+  // MARK: Letting go
+
+  /// Lets the thread go on in the program, which sees this result of its call.
+  package func finish(_ result: CallResult) {
+    var end = registers
+    end.setResult(result)
+    leave(with: end)
+  }
+
+  /// Lets the thread make the program's own call again, as if it had not been made.
+  ///
+  /// - Parameter call: What the program called.
+  package func repeatCall(_ call: Syscall) {
+    var again = registers
+    again.instructionPointer = registers.instructionPointer.advanced(by: -2)
+    again.result = UInt64(call.rawValue)
+    leave(with: again)
+  }
+
+  private func leave(with end: Registers) {
+    if isGone { return }
+    do throws(Errno) {
+      try end.set(to: tid)
+      try restoreSignals()
+    } catch {
+      _ = fail(error)
+      return
+    }
+    release()
+  }
+
+  /// Lets the thread go as it is, in the middle of a call that it makes as its own.
+  package func release() {
+    if isGone { return }
+    if CLinux_ptrace_detach(tid, 0) < 0 { _ = fail(.noSuchProcess) }
+  }
+
+  /// Takes the registers of the program from a call that code of ours has made in its stead.
+  package func continueAs(_ program: Registers) { registers = program }
+
+  // MARK: One instruction
+
+  /// Lets the thread run at an address, with signals but faults waiting, until it is in a loop there.
+  ///
+  /// - Parameters:
+  ///   - start: Where it begins.
+  ///   - loop: Where it is when it is done.
+  ///   - set: Puts arguments into its registers.
+  /// - Returns: The registers at the end.
+  /// - Throws: `.badAddress` when it faults, or leaves the way; `.noSuchProcess`.
+  package func run(
+    from start: RemoteAddress, until loop: ClosedRange<RemoteAddress>,
+    _ set: (inout Registers) -> Void
+  ) throws(Errno) -> Registers {
+    do throws(Errno) {
+      var begin = registers
+      begin.instructionPointer = start
+      set(&begin)
+      try begin.set(to: tid)
+      try Self.check(CLinux_ptrace_setsigmask(tid, .max & ~Self.faults))
+      var end: Registers?
+      var fault: Errno?
+      for _ in 0..<Self.attempts where end == nil && fault == nil {
+        try Self.check(CLinux_ptrace_cont(tid, 0))
+        try Self.check(CLinux_ptrace_interrupt(tid))
+        let stop = try nextStop()
+        if stop.isSignal, stop.signal != SIGSTOP {
+          fault = .badAddress
+          // The request to stop is still to be served.
+          continue
+        }
+        let now = try Registers(of: tid)
+        if loop.contains(now.instructionPointer) {
+          end = now
+        } else if now.instructionPointer != start {
+          fault = .badAddress
+        }
+      }
+      try Self.check(CLinux_ptrace_setsigmask(tid, .max))
+      guard let end else { throw fault ?? .badAddress }
+      return end
+    } catch {
+      throw error == .badAddress ? error : fail(error)
+    }
+  }
+
+  private static let faults: UInt64 = 1 << UInt64(SIGSEGV - 1) | 1 << UInt64(SIGBUS - 1)
+}

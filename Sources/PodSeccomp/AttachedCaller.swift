@@ -1,0 +1,210 @@
+internal import CLinux
+internal import Glibc
+internal import PodCore
+internal import PodLinux
+internal import SystemPackage
+
+/// A thread that is attached as the host of the transaction that it is in: kernel calls are made in the thread's own
+/// context.
+final class AttachedCaller: TransactionHost, CallerState {
+  let thread: PodThread
+  private unowned let supervisor: Supervisor
+  /// nil while the thread's call goes on by itself.
+  private(set) var attached: AttachedThread?
+  /// The scratch memory of the transaction, and how much of it is in use.
+  private var scratchUse: (space: AddressSpace, slot: Int, used: Int)?
+  /// Whether the call has changed whom the thread acts for.
+  private var hasNewCredentials = false
+
+  init(_ thread: PodThread, _ supervisor: Supervisor) {
+    self.thread = thread
+    self.supervisor = supervisor
+  }
+
+  deinit { scratchUse.map { $0.space.giveBack(slot: $0.slot) } }
+
+  /// Attends to the thread from now on.
+  func hold(_ attached: AttachedThread) {
+    let thread = thread
+    attached.willPerform = { thread.expect($0, $1) }
+    self.attached = attached
+  }
+
+  /// The thread is no longer held, whatever becomes of its call.
+  func letGo() {
+    thread.expectNothing()
+    attached = nil
+  }
+
+  /// The transaction is over.
+  func endScratch() {
+    guard let use = scratchUse else { return }
+    use.space.giveBack(slot: use.slot)
+    scratchUse = nil
+  }
+
+  private var process: PodProcess { thread.process }
+
+  private func held() throws(Errno) -> AttachedThread {
+    guard let attached else { throw .noSuchProcess }
+    return attached
+  }
+
+  // MARK: TransactionHost
+
+  var callerState: any CallerState { self }
+
+  func willRun(_ step: Step, on name: Int32) -> Bool { true }
+
+  func perform(
+    _ call: Syscall, _ arguments: CallArguments, for caller: Caller
+  ) throws(Errno) -> Int {
+    let attached = try held()
+    return try supervisor.whilePinned(call, arguments, of: process) { () throws(Errno) in
+      try attached.perform(call, arguments).get()
+    }
+  }
+
+  func processGroup(
+    of process: PhysicalName<ProcessID>, for caller: Caller
+  ) throws(Errno) -> PhysicalName<ProcessID> {
+    let group = getpgid(process.rawValue)
+    if group < 0 { throw Errno(rawValue: errno) }
+    return PhysicalName(rawValue: group)
+  }
+
+  func read(_ address: RemoteAddress, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) {
+    try RemoteMemory().read(address, into: buffer, stopped: try held().tid)
+  }
+
+  func write(_ bytes: UnsafeRawBufferPointer, to address: RemoteAddress) throws(Errno) {
+    try RemoteMemory().write(address, bytes: bytes, stopped: try held().tid)
+  }
+
+  func scratch(_ bytes: UnsafeRawBufferPointer) throws(Errno) -> RemoteAddress {
+    let address = try scratchAddress(for: bytes.count)
+    do throws(Errno) {
+      try write(bytes, to: address)
+      return address
+    } catch .badAddress {
+      // The program has unmapped or protected what it didn't map: it gets another piece.
+      endScratch()
+      process.space.scratch = nil
+      let address = try scratchAddress(for: bytes.count)
+      try write(bytes, to: address)
+      return address
+    }
+  }
+
+  func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
+    try ProcessHandle.Target(behind: descriptor, of: thread.tid)
+  }
+
+  func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
+    guard let user = ProcessStatus.number("Uid", of: task.rawValue) else { throw .noSuchProcess }
+    return UInt32(truncatingIfNeeded: user)
+  }
+
+  func compareExchange(
+    _ address: RemoteAddress, expected: UInt32, desired: UInt32
+  ) throws(Errno) -> Bool {
+    let gate = try gate()
+    let end = try held().run(from: gate.exchange, until: gate.exchanged) { registers in
+      registers.result = UInt64(expected)
+      registers.arguments[0] = address.rawValue
+      registers.arguments[1] = UInt64(desired)
+    }
+    return UInt32(truncatingIfNeeded: end.result) == expected
+  }
+
+  // MARK: CallerState
+
+  var threadPointer: RemoteAddress? { attached?.registers.threadPointer }
+
+  var dumpable: Int32? {
+    get { process.dumpable }
+    set { process.dumpable = newValue }
+  }
+
+  var hasMemoryOfItsOwn: Bool { process.threads.count == 1 && process.space.sharers == 1 }
+
+  func credentialsChanged() {
+    process.mayBeOutOfReach = true
+    hasNewCredentials = true
+    supervisor.credentialsChanged(process)
+  }
+
+  // MARK: The thread's memory
+
+  /// The page with our code, put there (again) where it isn't.
+  func gate() throws(Errno) -> Gate {
+    let attached = try held()
+    if let known = process.space.gate {
+      var found = [UInt8](repeating: 0, count: Gate.code.count)
+      let isThere = found.withUnsafeMutableBytes { bytes in
+        (try? RemoteMemory().read(known, into: bytes, stopped: attached.tid)) != nil
+      }
+      if isThere, found == Gate.code { return Gate(address: known) }
+      process.space.gate = nil
+    }
+    let address = try map(Gate.size, protection: PROT_READ | PROT_EXEC)
+    try RemoteMemory().writeCode(address, bytes: Gate.code, stopped: attached.tid)
+    process.space.gate = address
+    return Gate(address: address)
+  }
+
+  private func scratchAddress(for count: Int) throws(Errno) -> RemoteAddress {
+    let space = process.space
+    let base: RemoteAddress
+    if let known = space.scratch {
+      base = known
+    } else {
+      base = try map(AddressSpace.scratchSize, protection: PROT_READ | PROT_WRITE)
+      space.scratch = base
+    }
+    if scratchUse == nil, let slot = space.takeSlot() { scratchUse = (space, slot, 0) }
+    guard let use = scratchUse, use.used + count <= AddressSpace.slotSize else { throw .noMemory }
+    scratchUse?.used += (count + 15) / 16 * 16
+    return base.advanced(by: use.slot * AddressSpace.slotSize + use.used)
+  }
+
+  private func map(_ size: Int, protection: Int32) throws(Errno) -> RemoteAddress {
+    let result = try held().perform(
+      .mmap,
+      CallArguments(
+        0, UInt64(size), UInt64(protection), UInt64(MAP_PRIVATE | MAP_ANONYMOUS), .max, 0))
+    return RemoteAddress(rawValue: UInt64(bitPattern: Int64(try result.get())))
+  }
+
+  /// Gets access to memory that the kernel denies since the program has other users or was executed without the right to
+  /// read it, and goes on showing the program the flag that it would see.
+  ///
+  /// Source: DESIGN.md §4.7; PR_SET_DUMPABLE(2const); kernel/ptrace.c, `ptrace_access_vm`.
+  func comeWithinReach() {
+    guard process.mayBeOutOfReach, let attached else { return }
+    var byte: UInt8 = 0
+    let canRead = withUnsafeMutableBytes(of: &byte) { bytes in
+      (try? RemoteMemory().read(
+        attached.registers.stackPointer, into: bytes, stopped: attached.tid)) != nil
+    }
+    if canRead {
+      process.mayBeOutOfReach = false
+      return
+    }
+    let (get, set): (UInt64, UInt64) = (3, 4)
+    do throws(Errno) {
+      let flag = try attached.perform(.prctl, CallArguments(get))
+      process.mayBeOutOfReach = false
+      guard case .success(let value) = flag, value != 1 else { return }
+      if process.dumpable == nil { process.dumpable = Int32(truncatingIfNeeded: value) }
+      _ = try attached.perform(.prctl, CallArguments(set, 1))
+    } catch {}
+  }
+
+  /// What there is to do between a call's end and the program's next instruction.
+  func settle() {
+    guard hasNewCredentials else { return }
+    hasNewCredentials = false
+    comeWithinReach()
+  }
+}

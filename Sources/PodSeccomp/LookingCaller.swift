@@ -1,0 +1,106 @@
+internal import CLinux
+internal import Glibc
+internal import PodCore
+internal import PodLinux
+internal import SystemPackage
+
+/// A thread that waits for our answer as the host of a transaction that the receiver performs itself.
+final class LookingCaller: TransactionHost, CallerState {
+  private let thread: PodThread
+  private unowned let supervisor: Supervisor
+  private let notification: Notification
+  private var memory: RemoteMemory?
+
+  init(_ thread: PodThread, _ supervisor: Supervisor, _ notification: Notification) {
+    self.thread = thread
+    self.supervisor = supervisor
+    self.notification = notification
+  }
+
+  var callerState: any CallerState { self }
+
+  func willRun(_ step: Step, on name: Int32) -> Bool { true }
+
+  func perform(
+    _ call: Syscall, _ arguments: CallArguments, for caller: Caller
+  ) throws(Errno) -> Int {
+    try look(call, arguments).get()
+  }
+
+  /// Makes a call that has the same effect whoever makes it.
+  func look(_ call: Syscall, _ arguments: CallArguments) -> CallResult {
+    var arguments = arguments
+    switch call {
+    case .getppid:
+      guard let parent = ProcessStatus.number("PPid", of: thread.tid) else {
+        return .failure(.noSuchProcess)
+      }
+      return .success(parent)
+    case .getpgrp: return look(.getpgid, CallArguments(UInt64(thread.process.tgid)))
+    case .getpgid, .getsid, .sched_getscheduler:
+      if arguments.int(0) == 0 { arguments[0] = UInt64(thread.tid) }
+    case .getpriority, .ioprio_get:
+      if arguments.int(1) == 0 {
+        let isGroup = arguments.int(0) == (call == .getpriority ? 1 : 2)
+        let group = isGroup ? getpgid(thread.tid) : thread.tid
+        arguments[1] = UInt64(UInt32(bitPattern: group))
+      }
+    case .kill: break
+    default: return .failure(.noFunction)
+    }
+    let result = CLinux_syscall(
+      Int(call.rawValue), arguments.a, arguments.b, arguments.c, arguments.d, arguments.e,
+      arguments.f)
+    return result < 0
+      ? .failure(Errno(rawValue: Int32(truncatingIfNeeded: -result))) : .success(result)
+  }
+
+  func processGroup(
+    of process: PhysicalName<ProcessID>, for caller: Caller
+  ) throws(Errno) -> PhysicalName<ProcessID> {
+    let group = getpgid(process.rawValue)
+    if group < 0 { throw Errno(rawValue: errno) }
+    return PhysicalName(rawValue: group)
+  }
+
+  /// The caller's memory, by a descriptor that goes on meaning it when its number becomes another's.
+  private func opened() throws(Errno) -> RemoteMemory {
+    if let memory { return memory }
+    let memory = RemoteMemory(of: thread.tid)
+    guard memory.isOpen else { throw .badAddress }
+    guard CLinux_seccomp_id_valid(supervisor.listener.rawValue, notification.id) == 0 else {
+      throw .noSuchProcess
+    }
+    self.memory = memory
+    return memory
+  }
+
+  func read(_ address: RemoteAddress, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) {
+    try opened().read(address, into: buffer)
+  }
+
+  func write(_ bytes: UnsafeRawBufferPointer, to address: RemoteAddress) throws(Errno) {
+    try opened().write(address, bytes: bytes)
+  }
+
+  func compareExchange(
+    _ address: RemoteAddress, expected: UInt32, desired: UInt32
+  ) throws(Errno) -> Bool { throw .noFunction }
+
+  func scratch(_ bytes: UnsafeRawBufferPointer) throws(Errno) -> RemoteAddress {
+    throw .noFunction
+  }
+
+  func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
+    guard let user = ProcessStatus.number("Uid", of: task.rawValue) else { throw .noSuchProcess }
+    return UInt32(truncatingIfNeeded: user)
+  }
+
+  // MARK: CallerState
+
+  var threadPointer: RemoteAddress? { nil }
+  var dumpable: Int32? {
+    get { thread.process.dumpable }
+    set { thread.process.dumpable = newValue }
+  }
+}

@@ -1,0 +1,312 @@
+internal import CLinux
+internal import Glibc
+internal import PodCore
+internal import PodLinux
+internal import Synchronization
+internal import SystemPackage
+
+/// Which process a number means: numbers are used again, this isn't.
+///
+/// Source: pidfd_open(2); fs/pidfs.c: each process has an inode of its own since Linux 6.9; before, the time of its
+/// start tells.
+struct ProcessIdentity: Sendable, Hashable {
+  private let number: UInt64
+
+  /// The identity of what a process descriptor names.
+  init?(pidfd: Int32, tgid: Int32) {
+    var status = stat()
+    guard fstat(pidfd, &status) == 0 else { return nil }
+    if Self.hasInodes {
+      number = UInt64(status.st_ino)
+    } else if let begin = ProcessStart.ticks(of: tgid) {
+      number = begin
+    } else {
+      return nil
+    }
+  }
+
+  /// Whether each process has an inode of its own here: two processes that live don't share it.
+  private static let hasInodes: Bool = {
+    let own = CLinux_pidfd_open(getpid(), 0)
+    let first = CLinux_pidfd_open(1, 0)
+    defer {
+      close(own)
+      close(first)
+    }
+    var one = stat()
+    var other = stat()
+    guard own >= 0, first >= 0, fstat(own, &one) == 0, fstat(first, &other) == 0 else {
+      return false
+    }
+    return getpid() == 1 || one.st_ino != other.st_ino
+  }()
+}
+
+/// When processes were started.
+private enum ProcessStart {
+  /// In clock ticks since the machine was started; nil when there is no such process.
+  ///
+  /// Source: proc_pid_stat(5), field 22.
+  static func ticks(of process: Int32) -> UInt64? {
+    guard let file = try? FileDescriptor.open("/proc/\(process)/stat", .readOnly) else { return nil }
+    defer { try? file.close() }
+    return withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 1) { buffer in
+      guard let count = try? file.read(into: buffer) else { return nil }
+      // The command, in parentheses, may have any of its own.
+      guard let end = buffer[..<count].lastIndex(of: UInt8(ascii: ")")) else { return nil }
+      let fields = String(decoding: buffer[(end + 1)..<count], as: UTF8.self).split(separator: " ")
+      return fields.count > 19 ? UInt64(fields[19]) : nil
+    }
+  }
+}
+
+/// One address space of the pod, shared by threads and by processes made with `CLONE_VM`.
+final class AddressSpace: Sendable {
+  private struct State {
+    /// How many processes that haven't ended have it.
+    var sharers = 1
+    var gate: RemoteAddress?
+    var scratch: RemoteAddress?
+    var usedSlots: Set<Int> = []
+  }
+  private let state: Mutex<State>
+
+  /// The size of the scratch memory in bytes.
+  static let scratchSize = 64 * 1024
+  /// What one transaction may use of it.
+  static let slotSize = 512
+
+  init() { state = Mutex(State()) }
+
+  /// The copy that a fork makes: the same mappings at the same addresses.
+  init(copying other: AddressSpace) {
+    let (gate, scratch) = other.state.withLock { ($0.gate, $0.scratch) }
+    state = Mutex(State(gate: gate, scratch: scratch))
+  }
+
+  /// The page with our code; see ``Gate``.
+  var gate: RemoteAddress? {
+    get { state.withLock { $0.gate } }
+    set { state.withLock { $0.gate = newValue } }
+  }
+
+  /// Memory for copies that calls read and write instead of the program's own.
+  var scratch: RemoteAddress? {
+    get { state.withLock { $0.scratch } }
+    set { state.withLock { $0.scratch = newValue } }
+  }
+
+  /// How many processes that haven't ended have it.
+  var sharers: Int { state.withLock { $0.sharers } }
+
+  func share() { state.withLock { $0.sharers += 1 } }
+  func leave() { state.withLock { $0.sharers -= 1 } }
+
+  func takeSlot() -> Int? {
+    state.withLock { state in
+      guard
+        let slot = (0..<Self.scratchSize / Self.slotSize).first(where: {
+          !state.usedSlots.contains($0)
+        })
+      else { return nil }
+      state.usedSlots.insert(slot)
+      return slot
+    }
+  }
+
+  func giveBack(slot: Int) { _ = state.withLock { $0.usedSlots.remove(slot) } }
+}
+
+/// One process (thread group) of the pod.
+final class PodProcess: Sendable {
+  let tgid: Int32
+  let name: VirtualName<ProcessID>
+  /// Names it to the pod's init, which tells when it has ended.
+  let tag: UInt64
+  /// nil where it had ended before it could be seen.
+  let identity: ProcessIdentity?
+  private let state: Mutex<State>
+
+  private struct State {
+    var space: AddressSpace
+    var threads: Set<Int32> = []
+    var dumpable: Int32?
+    var launch: Launch?
+    var launchID: UInt32?
+    var ended: (@Sendable (TerminationStatus) -> Void)?
+    var speaksForInit = false
+    var mayBeOutOfReach = false
+    var hasEnded = false
+    var isReported = false
+    var isForgotten = false
+    var reportedRefusals: Set<Int> = []
+  }
+
+  init(
+    tgid: Int32, name: VirtualName<ProcessID>, tag: UInt64, identity: ProcessIdentity?,
+    space: AddressSpace
+  ) {
+    self.tgid = tgid
+    self.name = name
+    self.tag = tag
+    self.identity = identity
+    state = Mutex(State(space: space))
+  }
+
+  var space: AddressSpace {
+    get { state.withLock { $0.space } }
+    set { state.withLock { $0.space = newValue } }
+  }
+
+  /// Its threads whose end is not known.
+  var threads: Set<Int32> { state.withLock { $0.threads } }
+  func add(thread: Int32) { _ = state.withLock { $0.threads.insert(thread) } }
+  func remove(thread: Int32) { _ = state.withLock { $0.threads.remove(thread) } }
+  func removeThreads() -> Set<Int32> {
+    state.withLock { state in
+      defer { state.threads = [] }
+      return state.threads
+    }
+  }
+
+  /// What the program set with `PR_SET_DUMPABLE`.
+  var dumpable: Int32? {
+    get { state.withLock { $0.dumpable } }
+    set { state.withLock { $0.dumpable = newValue } }
+  }
+
+  /// Whether it still runs init's code.
+  var speaksForInit: Bool {
+    get { state.withLock { $0.speaksForInit } }
+    set { state.withLock { $0.speaksForInit = newValue } }
+  }
+
+  /// Whether its program or its user has changed, after which the kernel may deny its memory.
+  var mayBeOutOfReach: Bool {
+    get { state.withLock { $0.mayBeOutOfReach } }
+    set { state.withLock { $0.mayBeOutOfReach = newValue } }
+  }
+
+  /// Set from the fork by the launcher until the program's exec.
+  func begin(_ launch: Launch, id: UInt32) {
+    state.withLock { ($0.launch, $0.launchID) = (launch, id) }
+  }
+  var launchID: UInt32? { state.withLock { $0.launchID } }
+  func takeLaunch() -> Launch? {
+    state.withLock { state in
+      defer { state.launch = nil }
+      return state.launch
+    }
+  }
+
+  /// What to tell when it has ended and was waited for.
+  func whenEnded(_ body: @escaping @Sendable (TerminationStatus) -> Void) {
+    state.withLock { $0.ended = body }
+  }
+  func takeEnded() -> (@Sendable (TerminationStatus) -> Void)? {
+    state.withLock { state in
+      defer { state.ended = nil }
+      return state.ended
+    }
+  }
+
+  /// - Returns: Whether this was the first to say so.
+  func markEnded() -> Bool {
+    state.withLock { state in
+      defer { state.hasEnded = true }
+      return !state.hasEnded
+    }
+  }
+  var hasEnded: Bool { state.withLock { $0.hasEnded } }
+
+  /// Nobody can wait for it any more.
+  func forget() { state.withLock { $0.isForgotten = true } }
+  var isForgotten: Bool { state.withLock { $0.isForgotten } }
+
+  /// - Returns: Whether nobody has told how it ended.
+  func markReported() -> Bool {
+    state.withLock { state in
+      defer { state.isReported = true }
+      return !state.isReported
+    }
+  }
+
+  /// - Returns: Whether this refusal is the first of its number.
+  func report(refused number: Int) -> Bool {
+    state.withLock { $0.reportedRefusals.insert(number).inserted }
+  }
+
+  /// Whether its number still means it, as far as the kernel can tell now.
+  var isThere: Bool {
+    let pidfd = CLinux_pidfd_open(tgid, 0)
+    guard pidfd >= 0 else { return false }
+    defer { close(pidfd) }
+    return identity == nil || ProcessIdentity(pidfd: pidfd, tgid: tgid) == identity
+  }
+
+  /// A descriptor of it; nil when it has been waited for.
+  func openDescriptor() -> OwnedDescriptor? {
+    let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(tgid, 0))
+    guard pidfd.rawValue >= 0 else { return nil }
+    if let identity, ProcessIdentity(pidfd: pidfd.rawValue, tgid: tgid) != identity { return nil }
+    return pidfd
+  }
+}
+
+/// One thread of the pod.
+final class PodThread: Sendable {
+  let tid: Int32
+  let process: PodProcess
+  private let state = Mutex(State())
+
+  private struct State {
+    var expected: (call: Syscall, arguments: CallArguments)?
+    var detached: [DetachedCall] = []
+  }
+
+  init(tid: Int32, process: PodProcess) {
+    self.tid = tid
+    self.process = process
+  }
+
+  /// Announces the call that the thread is made to make.
+  func expect(_ call: Syscall, _ arguments: CallArguments) {
+    state.withLock { $0.expected = (call, arguments) }
+  }
+  func expectNothing() { state.withLock { $0.expected = nil } }
+
+  /// Whether a notification is of the call that the thread was made to make, which then goes on to the kernel.
+  func isExpected(_ number: Int, _ arguments: CallArguments) -> Bool {
+    state.withLock { state in
+      guard let expected = state.expected else { return false }
+      return Int(expected.call.rawValue) == number && expected.arguments == arguments
+    }
+  }
+
+  /// Whether somebody holds the thread.
+  var isAttended: Bool { state.withLock { $0.expected != nil } }
+
+  /// Handlers that a program leaves by longjmp leave calls behind; so many are kept.
+  private static let detachedKept = 32
+
+  func push(_ call: DetachedCall) {
+    state.withLock { state in
+      if state.detached.count == Self.detachedKept { state.detached.removeFirst() }
+      state.detached.append(call)
+    }
+  }
+
+  /// The call that went on with this stack, and no longer any that began after it.
+  func pop(stack: RemoteAddress) -> DetachedCall? {
+    state.withLock { state in
+      guard let index = state.detached.lastIndex(where: { $0.stack == stack }) else { return nil }
+      let call = state.detached[index]
+      state.detached.removeSubrange(index...)
+      return call
+    }
+  }
+
+  /// Whether a call of the thread goes on without us.
+  var hasDetachedCalls: Bool { state.withLock { !$0.detached.isEmpty } }
+  func dropDetachedCalls() { state.withLock { $0.detached = [] } }
+}

@@ -1,0 +1,285 @@
+internal import CLinux
+internal import Glibc
+internal import PodCore
+internal import PodLinux
+internal import SystemPackage
+
+/// How a call is made in its caller's own context: the thread is attached to for so long, and makes the call with
+/// physical names.
+///
+/// The call that it makes comes as a notification too, to another receiver, which knows it by its number and arguments and lets
+/// it pass. Nobody can have changed them: they are in the registers of a thread that its tracer has set up.
+extension Receiver {
+  /// Attaches to a thread that waits for an answer, and answers it so that it stands still.
+  ///
+  /// - Returns: nil when it is gone.
+  private func attach(
+    _ notification: Notification, _ thread: PodThread
+  ) -> AttachedThread? {
+    let attached: AttachedThread
+    do throws(Errno) {
+      attached = try supervisor.seize(thread)
+    } catch {
+      answer(notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
+      return nil
+    }
+    answer(notification, .success(0))
+    do throws(Errno) {
+      try attached.stop()
+      return attached
+    } catch {
+      return nil
+    }
+  }
+
+  /// Makes a call in its caller's context.
+  func attend(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
+    guard let attached = attach(notification, thread) else { return }
+    let host = AttachedCaller(thread, supervisor)
+    host.hold(attached)
+    host.comeWithinReach()
+    attend(host, attached, call, notification.arguments)
+    host.endScratch()
+  }
+
+  private func attend(
+    _ host: AttachedCaller, _ attached: AttachedThread, _ call: Syscall, _ arguments: CallArguments
+  ) {
+    let caller = supervisor.caller(host.thread)
+    for _ in 0..<Self.retries {
+      var transaction = Transaction(
+        call, arguments, by: caller, names: supervisor.names, host: host)
+      switch transaction.enter() {
+      case .answer(let result):
+        trace(transaction, kernel: nil, seen: result)
+        return finish(host, attached, result)
+      case .perform: break
+      }
+      if attached.isGone { return host.letGo() }
+      let result: CallResult
+      do throws(Errno) {
+        if transaction.awaitsNewborn {
+          guard let made = try fork(&transaction, host, attached) else {
+            detach(consume transaction, host, attached)
+            return
+          }
+          result = made
+        } else if transaction.row?.performed == .inCallerBlocking {
+          let gate = try host.gate()
+          try begin(transaction, at: gate.call, attached)
+          detach(consume transaction, host, attached)
+          return
+        } else {
+          result = try perform(transaction, host, attached)
+        }
+      } catch .interrupted {
+        return again(host, attached, call)
+      } catch {
+        giveUp(consume transaction, host)
+        return finish(host, attached, .failure(error))
+      }
+      let seen = transaction.leave(result)
+      if transaction.wantsRetry { continue }
+      trace(transaction, kernel: result, seen: seen)
+      if call == .capset { supervisor.capabilitiesChanged() }
+      host.settle()
+      return finish(host, attached, seen)
+    }
+    finish(host, attached, .failure(.resourceTemporarilyUnavailable))
+  }
+
+  /// What a call names may change again and again; so often it is made anew.
+  private static let retries = 1000
+
+  private func finish(_ host: AttachedCaller, _ attached: AttachedThread, _ result: CallResult) {
+    host.letGo()
+    attached.finish(result)
+  }
+
+  /// A signal came first: it is delivered, and then the program makes its call again.
+  private func again(_ host: AttachedCaller, _ attached: AttachedThread, _ call: Syscall) {
+    host.letGo()
+    attached.repeatCall(call)
+  }
+
+  /// - Throws: `.interrupted` when a signal came first.
+  private func perform(
+    _ transaction: borrowing Transaction, _ host: AttachedCaller, _ attached: AttachedThread
+  ) throws(Errno) -> CallResult {
+    let (call, arguments) = (transaction.physicalCall, transaction.physicalArguments)
+    return try supervisor.whilePinned(call, arguments, of: host.thread.process) {
+      () throws(Errno) -> CallResult in
+      switch try attached.perform(call, arguments, asOwn: true) {
+      case .returned(let result): return result
+      case .interrupted, .waitsForChild: throw .interrupted
+      }
+    }
+  }
+
+  // MARK: Calls that may wait
+
+  private func begin(
+    _ transaction: borrowing Transaction, at instruction: RemoteAddress, _ attached: AttachedThread
+  ) throws(Errno) {
+    try attached.begin(
+      transaction.physicalCall, transaction.physicalArguments, at: instruction)
+  }
+
+  /// Lets a call go on by itself.
+  private func detach(
+    _ transaction: consuming Transaction, _ host: AttachedCaller, _ attached: AttachedThread
+  ) {
+    let thread = host.thread
+    thread.push(DetachedCall(attached.registers, consume transaction, host))
+    host.letGo()
+    attached.release()
+  }
+
+  /// A call that went on by itself is over.
+  func end(_ notification: Notification, _ thread: PodThread) {
+    guard let attached = attach(notification, thread) else { return }
+    guard let detached = thread.pop(stack: attached.registers.stackPointer),
+      var transaction = detached.transaction.take()
+    else {
+      // Whoever jumps into the page without a call finds what is behind it.
+      attached.finish(.failure(.badAddress))
+      return
+    }
+    attached.continueAs(detached.registers)
+    let host = detached.host
+    host.hold(attached)
+    let kernel = CallResult(word: notification.arguments.b)
+    supervisor.prepare(transaction, kernel, host)
+    let seen = transaction.leave(kernel)
+    if transaction.wantsRetry {
+      let (call, arguments) = (transaction.call, transaction.arguments)
+      drop(consume transaction)
+      attend(host, attached, call, arguments)
+    } else {
+      trace(transaction, kernel: kernel, seen: seen)
+      finish(host, attached, seen)
+    }
+    host.endScratch()
+  }
+
+  private func drop(_ transaction: consuming Transaction) {}
+
+  /// Rolls back the call of a thread that is gone. What the kernel did of it stays done: a group that the table had
+  /// members of, and the kernel none, would be a number that the kernel gives to somebody outside.
+  private func giveUp(_ transaction: consuming Transaction, _ host: AttachedCaller) {
+    let call = transaction.call
+    let target = transaction.physicalArguments.int(0)
+    drop(consume transaction)
+    guard call == .setpgid || call == .setsid else { return }
+    let processes = supervisor.names.processes
+    let number = call == .setsid || target == 0 ? host.thread.process.tgid : target
+    guard let moved = processes.virtual(of: PhysicalName(rawValue: number)) else { return }
+    if getsid(number) == number { try? processes.makeSession(moved) }
+    if let group = processes.virtual(of: PhysicalName(rawValue: getpgid(number))) {
+      try? processes.move(moved, toGroup: group)
+    }
+  }
+
+  // MARK: Births
+
+  /// Makes a child or a thread.
+  ///
+  /// - Returns: What the kernel answered; nil when the caller waits for its child (vfork), at the gate.
+  /// - Throws: `.interrupted` when a signal came first.
+  private func fork(
+    _ transaction: inout Transaction, _ host: AttachedCaller, _ attached: AttachedThread
+  ) throws(Errno) -> CallResult? {
+    let flags = transaction.cloneFlags
+    let waits = transaction.call == .vfork || flags & CloneFlags.vfork != 0
+    let instruction = waits ? try host.gate().call : nil
+    let (call, arguments) = (transaction.physicalCall, transaction.physicalArguments)
+    let supervisor = supervisor
+    let birth = Birth(
+      flags: flags, sharesMemory: transaction.call == .vfork || flags & CloneFlags.vm != 0,
+      arguments: transaction.arguments, maker: attached.registers, isAtGate: waits,
+      hasStackOfItsOwn: transaction.call == .clone && transaction.arguments.b != 0)
+    let outcome = try attached.perform(call, arguments, at: instruction, asOwn: true, makesTask: true) {
+      child in
+      let isBound =
+        (try? transaction.bindNewborn(PhysicalName(rawValue: child.tid))) != nil
+      if isBound {
+        supervisor.born(child, of: host.thread, birth)
+      } else {
+        // Only a thread can find no name here: the pod is full. It must not run unnamed.
+        _ = Glibc.kill(child.tid, SIGKILL)
+      }
+      return waits
+    }
+    switch outcome {
+    case .waitsForChild: return nil
+    case .interrupted: throw .interrupted
+    case .returned(let result): return result
+    }
+  }
+
+  // MARK: Exec
+
+  /// Watches a thread execute a program.
+  func attendExec(_ notification: Notification, _ thread: PodThread) {
+    let process = thread.process
+    let attached: AttachedThread
+    do throws(Errno) {
+      attached = try supervisor.seize(thread)
+    } catch {
+      // The kernel won't let us look: what it executes is found out at its next call.
+      answer(
+        notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
+      return
+    }
+    letPass(notification)
+    guard let former = attached.watchExec() else {
+      attached.release()
+      return
+    }
+    supervisor.executed(process, former: former)
+    let host = AttachedCaller(
+      supervisor.thread(process.tgid) ?? PodThread(tid: process.tgid, process: process), supervisor)
+    host.hold(attached)
+    if !attached.canReadMemory, let call = attached.goToFirstCall() {
+      host.comeWithinReach()
+      again(host, attached, call)
+      return
+    }
+    host.letGo()
+    attached.release()
+  }
+}
+
+/// What `clone` says of the child. Source: include/uapi/linux/sched.h.
+enum CloneFlags {
+  static let vm: UInt64 = 0x100
+  static let pidfd: UInt64 = 0x1000
+  static let vfork: UInt64 = 0x4000
+  static let thread: UInt64 = 0x10000
+  static let setTLS: UInt64 = 0x80000
+  static let parentSetTID: UInt64 = 0x100000
+  static let childSetTID: UInt64 = 0x1000000
+}
+
+/// What is to be known of a fork when its child is there.
+struct Birth {
+  let flags: UInt64
+  let sharesMemory: Bool
+  /// As the program passed them.
+  let arguments: CallArguments
+  /// The maker's registers at its call.
+  let maker: Registers
+  /// Whether the call was made at the gate, so that the child begins there.
+  let isAtGate: Bool
+  let hasStackOfItsOwn: Bool
+}
+
+extension CallResult {
+  /// A result as it is in the result register.
+  init(word: UInt64) {
+    let value = Int(bitPattern: UInt(word))
+    self =
+      (-4095 ... -1).contains(value)
+      ? .failure(Errno(rawValue: Int32(-value))) : .success(value)
+  }
+}

@@ -1,0 +1,312 @@
+internal import CLinux
+internal import Glibc
+internal import PodCore
+internal import PodLinux
+internal import SystemPackage
+
+/// One receiver: a thread of the host program that takes notifications and answers them.
+///
+/// Identity calls are answered from the tables. Calls that only look at names are made by the receiver itself. All others
+/// are made in the caller's own context: see ``attend(_:_:_:)``.
+///
+/// It is made inside its thread and never leaves it, since ptrace works from the seizing thread only.
+final class Receiver {
+  let supervisor: Supervisor
+  private let listener: Int32
+  /// Whether the notification just taken was left to somebody else.
+  private var hasDeferred = false
+
+  init(_ supervisor: Supervisor) {
+    self.supervisor = supervisor
+    listener = supervisor.listener.rawValue
+  }
+
+  /// Starts a receiver's thread.
+  static func start(_ supervisor: Supervisor) throws(Errno) -> SupervisorThread {
+    try SupervisorThread.start(name: "\(supervisor.names.pod) call") {
+      Receiver(supervisor).run()
+    }
+  }
+
+  // MARK: Notifications
+
+  private func run() {
+    // Counted as free by whoever started it.
+    var isCounted = true
+    while true {
+      if !hasDeferred, let waiting = supervisor.pool.takeWaiting() {
+        if isCounted { supervisor.pool.becomeBusy() }
+        isCounted = false
+        serve(waiting)
+        continue
+      }
+      hasDeferred = false
+      if !isCounted { supervisor.pool.becomeFree() }
+      var raw = seccomp_notif()
+      let result = CLinux_seccomp_receive(listener, &raw)
+      supervisor.pool.becomeBusy()
+      isCounted = false
+      if result == 0 {
+        serve(Notification(raw))
+      } else if result == -ENOENT || result == -EINTR {
+        if isOver { return }
+      } else {
+        supervisor.fail(
+          "notifications can't be received: \(Errno(rawValue: -result))")
+        return
+      }
+    }
+  }
+
+  /// Whether nobody is left who could ask.
+  private var isOver: Bool {
+    var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+    return poll(&entry, 1, 0) > 0 && entry.revents & Int16(POLLHUP) != 0
+  }
+
+  /// Lets the caller see a result. One that is gone needs none.
+  ///
+  /// - Returns: Whether the caller still waited for it.
+  @discardableResult
+  func answer(_ notification: Notification, _ result: CallResult) -> Bool {
+    switch result {
+    case .success(let value):
+      CLinux_seccomp_send(listener, notification.id, Int64(value), 0, 0) == 0
+    case .failure(let error):
+      CLinux_seccomp_send(listener, notification.id, 0, -error.rawValue, 0) == 0
+    }
+  }
+
+  /// Lets the kernel make the call as it is.
+  @discardableResult
+  func letPass(_ notification: Notification) -> Bool {
+    CLinux_seccomp_send(
+      listener, notification.id, 0, 0, CLinux_SECCOMP_USER_NOTIF_FLAG_CONTINUE) == 0
+  }
+
+  private func serve(_ notification: Notification) {
+    let number = notification.number
+    if number < supervisor.identities.count, notification.arguments.a != Gate.magic {
+      let identity = supervisor.identities[number]
+      if identity != .none,
+        let caller = supervisor.names.processes.caller(PhysicalName(rawValue: notification.tid))
+      {
+        let name = identity == .process ? caller.process.rawValue : caller.thread.rawValue
+        answer(notification, .success(Int(name)))
+        return
+      }
+    }
+    serveOther(notification)
+  }
+
+  private func serveOther(_ notification: Notification) {
+    let (tid, arguments) = (notification.tid, notification.arguments)
+    if tid == supervisor.launcher {
+      letPass(notification)
+      return
+    }
+    let call = UInt16(exactly: notification.number).flatMap { Syscall(rawValue: $0) }
+    guard let thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
+    if thread.isExpected(notification.number, arguments) {
+      letPass(notification)
+      return
+    }
+    guard let call else {
+      report(refused: notification.number, nil, .noFunction, by: thread.process)
+      answer(notification, .failure(.noFunction))
+      return
+    }
+    let process = thread.process
+    if process.speaksForInit, call != .execve, call != .execveat {
+      letPass(notification)
+      return
+    }
+    // Its code was changed while it was made to make a call.
+    if thread.isAttended {
+      answer(notification, .failure(.badAddress))
+      return
+    }
+    if let gate = process.space.gate.map({ Gate(address: $0) }), thread.hasDetachedCalls {
+      if call == .getpid, arguments.a == Gate.magic,
+        notification.instructionPointer == gate.afterReport
+      {
+        return slowly(notification) { end(notification, thread) }
+      }
+      if notification.instructionPointer == gate.afterCall, Self.goesOnAtGate(call, arguments) {
+        letPass(notification)
+        return
+      }
+    }
+    dispatch(notification, call, thread)
+  }
+
+  private func dispatch(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
+    let arguments = notification.arguments
+    switch call {
+    case .execve, .execveat:
+      guard passesInterposers(notification, call, thread) else { return }
+      return slowly(notification) { attendExec(notification, thread) }
+    case .exit:
+      guard passesInterposers(notification, call, thread) else { return }
+      supervisor.ending(thread: thread)
+      letPass(notification)
+      return
+    default: break
+    }
+    let row = supervisor.names.boundary.row(for: call, arguments)
+    switch row?.verb {
+    case nil, .native?:
+      if passesInterposers(notification, call, thread) { letPass(notification) }
+    case .answered?, .refused?:
+      lookAt(notification, call, thread)
+    case .open(let errno, _)? where row?.inputs.isEmpty == true:
+      trace(thread, call, arguments, .failure(errno))
+      report(refused: notification.number, call, errno, by: thread.process)
+      answer(notification, .failure(errno))
+    case _ where Self.onlyLooks(call, arguments, supervisor):
+      lookAt(notification, call, thread)
+    default:
+      slowly(notification) { attend(notification, call, thread) }
+    }
+  }
+
+  /// Does what takes the receiver away from notifications, if another one is there for them.
+  private func slowly(_ notification: Notification, _ body: () -> Void) {
+    let supervisor = supervisor
+    if supervisor.pool.mayAttend(
+      notification, { () throws(Errno) in try Receiver.start(supervisor) })
+    {
+      body()
+    } else {
+      hasDeferred = true
+    }
+  }
+
+  /// Calls that may wait go on at the gate, and come here again when a signal has made them begin anew. None of them
+  /// reaches anybody that the caller couldn't reach by itself.
+  private static func goesOnAtGate(_ call: Syscall, _ arguments: CallArguments) -> Bool {
+    switch call {
+    case .wait4, .waitid, .rt_sigtimedwait, .clock_nanosleep, .futex: true
+    case .ioctl: UInt32(truncatingIfNeeded: arguments.b) == SessionID.setForegroundGroup
+    default: false
+    }
+  }
+
+  // MARK: Newcomers
+
+  /// Only the launcher's children are nobody that we know: they say who they are first.
+  private func serveUnknown(_ notification: Notification, _ call: Syscall?) {
+    let arguments = notification.arguments
+    if call == .getpid, arguments.a == PodInit.bornMagic {
+      let isBorn = supervisor.born(
+        notification.tid, id: UInt32(truncatingIfNeeded: arguments.b))
+      answer(notification, isBorn ? .success(0) : .failure(.resourceTemporarilyUnavailable))
+      if !isBorn { kill(notification) }
+      return
+    }
+    // A name that isn't there may be given at this moment, and its thread has not run before; anybody else is nobody's.
+    kill(notification)
+    answer(notification, .failure(.notPermitted))
+  }
+
+  /// Kills who waits for an answer.
+  private func kill(_ notification: Notification) {
+    let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(notification.tid, 0x80))
+    // While it waits for us, its number is its own.
+    guard pidfd.rawValue >= 0, CLinux_seccomp_id_valid(listener, notification.id) == 0 else {
+      return
+    }
+    _ = CLinux_pidfd_send_signal(pidfd.rawValue, SIGKILL, nil, 0)
+    supervisor.setup.events(
+      .failed("thread \(notification.tid) of nobody in the pod made a call, and was killed"))
+  }
+
+  // MARK: Calls that only look
+
+  /// Calls that have the same effect whoever makes them, with all they say in registers.
+  private static func onlyLooks(
+    _ call: Syscall, _ arguments: CallArguments, _ supervisor: Supervisor
+  ) -> Bool {
+    switch call {
+    case .getppid, .getpgrp, .getpgid, .getsid, .sched_getscheduler: true
+    case .getpriority: arguments.int(0) != 2
+    case .ioprio_get: arguments.int(0) != 3
+    case .kill: arguments.int(1) == 0 && arguments.int(0) > 0 && !supervisor.mayVaryCredentials
+    default: false
+    }
+  }
+
+  private func lookAt(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
+    let host = LookingCaller(thread, supervisor, notification)
+    var transaction = Transaction(
+      call, notification.arguments, by: supervisor.caller(thread), names: supervisor.names,
+      host: host)
+    let result: CallResult
+    switch transaction.enter() {
+    case .answer(let given):
+      trace(transaction, kernel: nil, seen: given)
+      if let error = transaction.row?.staticErrno {
+        report(refused: notification.number, call, error, by: thread.process)
+      }
+      result = given
+    case .perform:
+      let kernel = host.look(transaction.physicalCall, transaction.physicalArguments)
+      result = transaction.leave(kernel)
+      trace(transaction, kernel: kernel, seen: result)
+    }
+    answer(notification, result)
+  }
+
+  /// The embedder's own rules, where no others follow.
+  private func passesInterposers(
+    _ notification: Notification, _ call: Syscall, _ thread: PodThread
+  ) -> Bool {
+    let interposers = supervisor.names.interposers.filter { $0.calls.contains(call) }
+    if interposers.isEmpty { return true }
+    let host = LookingCaller(thread, supervisor, notification)
+    var transaction = Transaction(
+      call, notification.arguments, by: supervisor.caller(thread), names: supervisor.names,
+      host: host)
+    do throws(Errno) {
+      for interposer in interposers { try interposer.preamble(&transaction) }
+    } catch {
+      transaction.result = .failure(error)
+    }
+    guard let result = transaction.result else { return true }
+    trace(transaction, kernel: nil, seen: result)
+    answer(notification, result)
+    return false
+  }
+
+  // MARK: Events
+
+  func report(refused number: Int, _ call: Syscall?, _ error: Errno, by process: PodProcess) {
+    guard supervisor.setup.configuration.tracesCalls, process.report(refused: number) else {
+      return
+    }
+    supervisor.setup.events(.refused(call, number: number, by: process.name, error))
+  }
+
+  func trace(_ transaction: borrowing Transaction, kernel: CallResult?, seen: CallResult) {
+    guard supervisor.setup.configuration.tracesCalls else { return }
+    supervisor.setup.events(
+      .call(
+        TracedCall(
+          caller: transaction.caller, call: transaction.call,
+          virtualArguments: transaction.arguments,
+          physicalArguments: kernel == nil ? nil : transaction.physicalArguments,
+          physicalResult: kernel, virtualResult: seen,
+          namedArguments: transaction.row?.namedArguments ?? [])))
+  }
+
+  private func trace(
+    _ thread: PodThread, _ call: Syscall, _ arguments: CallArguments, _ seen: CallResult
+  ) {
+    guard supervisor.setup.configuration.tracesCalls else { return }
+    supervisor.setup.events(
+      .call(
+        TracedCall(
+          caller: supervisor.caller(thread), call: call, virtualArguments: arguments,
+          physicalArguments: nil, physicalResult: nil, virtualResult: seen, namedArguments: [])))
+  }
+}

@@ -1,0 +1,158 @@
+internal import CLinux
+internal import Glibc
+internal import PodCore
+internal import PodLinux
+internal import Synchronization
+internal import SystemPackage
+
+/// A pod under the seccomp backend, as async callers see it.
+final class SeccompSession: BackendSession {
+  private let supervisor: Supervisor
+  private let ended: Promise<Void>
+  /// nil once it was joined.
+  private let watcher: Mutex<SupervisorThread?>
+  private let streams = StreamService()
+
+  private init(_ supervisor: Supervisor, ended: Promise<Void>, watcher: SupervisorThread) {
+    self.supervisor = supervisor
+    self.ended = ended
+    self.watcher = Mutex(watcher)
+  }
+
+  var containment: Containment {
+    Containment([
+      .processes: supervisor.isScoped
+        ? .init(
+          .kernel,
+          by: "Landlock keeps signals and tracing in the pod; the supervisor makes, or refuses, all other calls "
+            + "that name a process; the files of /proc are the host's")
+        : .init(
+          .namedOnly,
+          by: "the supervisor makes, or refuses, every call that names a process; the files of /proc are the "
+            + "host's, and what the user may do there a program in the pod may too"),
+      .terminals: .init(
+        .namedOnly, by: "a program on a terminal has a session of its own, and no host terminal"),
+    ])
+  }
+
+  static func start(_ setup: PodSetup, isScoped: Bool) async throws(PodError) -> SeccompSession {
+    let filter: [UInt8]
+    do throws(Errno) {
+      filter = try SupervisionFilter.rules(for: setup).program().bytes
+    } catch {
+      throw PodError(
+        .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
+      )
+    }
+    let podInit: PodInit
+    do throws(PodInit.StartFailure) {
+      podInit = try PodInit.start(mode: .supervised)
+    } catch {
+      throw PodError(.backendUnavailable, error.explanation, underlyingError: error.error)
+    }
+    let supervisor: Supervisor
+    do throws(PodInit.SupervisionFailure) {
+      let supervision = PodInit.Supervision(
+        filter: filter, flags: UInt32(CLinux_SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV),
+        isScoped: isScoped)
+      let (listener, launcher) = try podInit.supervise(supervision)
+      supervisor = Supervisor(
+        setup, podInit: podInit, listener: listener, launcher: launcher, isScoped: isScoped)
+    } catch {
+      podInit.end()
+      throw PodError(.backendUnavailable, error.explanation, underlyingError: error.error)
+    }
+    _ = CLinux_seccomp_set_flags(
+      supervisor.listener.rawValue, CLinux_SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+    let ended = Promise<Void>()
+    do throws(Errno) {
+      try supervisor.enterInit()
+      try supervisor.pool.begin { () throws(Errno) in try Receiver.start(supervisor) }
+      let watcher = try SupervisorThread.start(name: "\(setup.names.pod)") {
+        Watcher(supervisor).run()
+        supervisor.close()
+        ended.fulfil(())
+      }
+      return SeccompSession(supervisor, ended: ended, watcher: watcher)
+    } catch {
+      supervisor.end()
+      throw PodError(
+        .backendUnavailable,
+        "no thread is to be had for the supervisor: raise the limit of processes (ulimit -u, or the container's "
+          + "limit of pids)", underlyingError: error)
+    }
+  }
+
+  func launch(_ request: LaunchRequest) async throws(PodError) -> LaunchedProcess {
+    try await Launch.run(request, streams) { supervisor.launch($0) }
+  }
+
+  func send(
+    signal: Int32, to process: VirtualName<ProcessID>, toGroup: Bool
+  ) async throws(PodError) {
+    try supervisor.send(signal, to: process, toGroup: toGroup).get()
+  }
+
+  func processes() async -> [VirtualName<ProcessID>] {
+    supervisor.names.processes.liveProcesses.map(\.virtual).sorted()
+  }
+
+  func end() async {
+    supervisor.end()
+    await ended.value
+    // Nothing is left for them to do but to end.
+    watcher.withLock { $0.take() }?.join()
+    supervisor.pool.join()
+    streams.close()
+  }
+}
+
+/// Hears from the pod's init: who has ended, who was reaped, which launch has failed.
+struct Watcher {
+  private let supervisor: Supervisor
+  /// Processes that have ended, and that somebody may wait for, or that the kernel may reap by itself a moment later.
+  private var unwaited: [PodProcess] = []
+  /// Processes that init can't watch, since it has no descriptor left for them.
+  private var unwatched: [PodProcess] = []
+  private var pause: Int32 = Self.shortest
+
+  private static let shortest: Int32 = 5
+  private static let longest: Int32 = 1000
+
+  init(_ supervisor: Supervisor) { self.supervisor = supervisor }
+
+  /// Runs until init has ended.
+  mutating func run() {
+    while true {
+      do throws(Errno) {
+        let report = try supervisor.podInit.nextReport(
+          milliseconds: unwaited.isEmpty && unwatched.isEmpty ? -1 : pause)
+        if let report { hear(report) } else { pause = min(pause * 2, Self.longest) }
+        for process in unwatched where process.hasEnded || supervisor.isOver(process) {
+          hear(.ended(tag: process.tag))
+        }
+        unwatched.removeAll { $0.hasEnded }
+        unwaited.removeAll { $0.isForgotten || supervisor.reapIfGone($0) }
+      } catch {
+        break
+      }
+    }
+    if !supervisor.isEnding { supervisor.fail("the pod's init was killed") }
+    supervisor.killAll()
+    _ = try? supervisor.podInit.waitUntilEnded(milliseconds: -1)
+  }
+
+  private mutating func hear(_ report: PodInit.Report) {
+    switch report {
+    case .failed(let failure): supervisor.launchFailed(failure)
+    case .unwatched(let tag):
+      if let process = supervisor.process(tag: tag) { unwatched.append(process) }
+    case .ended(let tag):
+      if let process = supervisor.ended(tag: tag) {
+        unwaited.append(process)
+        pause = Self.shortest
+      }
+    case .reaped(let process, let status): supervisor.reaped(process, status: status)
+    }
+  }
+}

@@ -1,0 +1,586 @@
+internal import CLinux
+internal import Glibc
+internal import PodCore
+internal import PodLinux
+internal import Synchronization
+internal import SystemPackage
+
+/// What a pod's receivers share: who its processes are, and how the pod lives and ends.
+///
+/// Lock order: ``threads``, ``processes`` and ``launches`` are leaves, never held together; a process's and a thread's own
+/// locks come after them.
+final class Supervisor: Sendable {
+  let setup: PodSetup
+  let names: PodNames
+  let podInit: PodInit
+  let listener: OwnedDescriptor
+  /// The thread that forks the pod's programs.
+  let launcher: Int32
+  /// Whether the kernel keeps the pod's signals in the pod.
+  let isScoped: Bool
+  /// What is answered without looking any further, by call number.
+  let identities: [Identity]
+  let pool: ReceiverPool
+
+  /// An answer that is constant per task.
+  enum Identity: UInt8 {
+    case none, process, thread
+  }
+
+  private let threads = Mutex<[Int32: PodThread]>([:])
+  private let processes = Mutex(Processes())
+  private struct Processes {
+    var byNumber: [Int32: PodProcess] = [:]
+    var byTag: [UInt64: PodProcess] = [:]
+    /// Who had a number before it was given to somebody else, and wasn't known to be reaped, the oldest first.
+    var former: [Int32: [PodProcess]] = [:]
+    var nextTag: UInt64 = 1
+  }
+  private let launches = Mutex(Launches())
+  private struct Launches {
+    var waiting: [UInt32: Launch] = [:]
+    var next: UInt32 = 1
+    var isClosed = false
+  }
+  private let ending = Atomic<Bool>(false)
+  /// Whether processes of the pod may act for others than the host program does.
+  private let variesCredentials = Atomic<Bool>(false)
+  /// Held by a call that keeps somebody else's number from being used again.
+  let pinning = Mutex(())
+
+  init(
+    _ setup: PodSetup, podInit: PodInit, listener: consuming OwnedDescriptor, launcher: Int32,
+    isScoped: Bool
+  ) {
+    self.setup = setup
+    names = setup.names
+    self.podInit = podInit
+    self.listener = listener
+    self.launcher = launcher
+    self.isScoped = isScoped
+    identities = Self.identities(setup)
+    pool = ReceiverPool()
+  }
+
+  private static func identities(_ setup: PodSetup) -> [Identity] {
+    guard !setup.configuration.tracesCalls else { return [] }
+    let wanted = setup.names.interposers.reduce(into: Set<Syscall>()) { $0.formUnion($1.calls) }
+    var found = [Identity](repeating: .none, count: 512)
+    for call in Syscall.allCases where !wanted.contains(call) {
+      guard Int(call.rawValue) < found.count,
+        let row = setup.names.boundary.rows(for: call).first, case .answered = row.verb
+      else { continue }
+      found[Int(call.rawValue)] =
+        row.outputs.first?.shape.resource is ThreadID.Type ? .thread : .process
+    }
+    return found
+  }
+
+  // MARK: Life of the pod
+
+  var isEnding: Bool { ending.load(ordering: .relaxed) }
+
+  /// Names the pod's init and takes it in.
+  func enterInit() throws(Errno) {
+    let physical = PhysicalName<ProcessID>(rawValue: podInit.processID)
+    do throws(NameError) {
+      try names.processes.enter(
+        physical, parent: nil, chosen: ProcessTable.initial, as: .sessionLeader)
+    } catch {
+      throw .resourceTemporarilyUnavailable
+    }
+  }
+
+  /// Kills everything.
+  func end() {
+    if ending.exchange(true, ordering: .relaxed) { return }
+    podInit.end()
+  }
+
+  /// Our own machinery failed: nothing may run on without it.
+  func fail(_ reason: String) {
+    setup.events(.failed(reason))
+    end()
+  }
+
+  /// Nothing of the pod is left: who still waits for something of it is told.
+  func close() {
+    let waiting = launches.withLock { launches in
+      launches.isClosed = true
+      defer { launches.waiting = [:] }
+      return launches.waiting.values.map { $0 }
+    }
+    for launch in waiting { launch.answer(.failure(.podEnded)) }
+    let left = processes.withLock { processes in
+      processes.byTag.values.filter { !$0.hasEnded }
+    }
+    for process in left { processEnded(process) }
+    let unwaited = processes.withLock { processes in
+      defer { processes = Processes() }
+      return processes.byTag.values.map { $0 }
+    }
+    for process in unwaited { process.takeEnded()?(.signaled(SIGKILL)) }
+    threads.withLock { $0 = [:] }
+  }
+
+  /// Init is gone: what is left of the pod is killed one by one.
+  func killAll() {
+    for process in processes.withLock({ $0.byTag.values.filter { !$0.hasEnded } }) {
+      if let pidfd = process.openDescriptor() {
+        _ = CLinux_pidfd_send_signal(pidfd.rawValue, SIGKILL, nil, 0)
+      }
+    }
+  }
+
+  // MARK: Requests from outside
+
+  func launch(_ launch: Launch) -> Bool {
+    let id = launches.withLock { launches -> UInt32? in
+      guard !launches.isClosed, !isEnding else { return nil }
+      defer { launches.next &+= 1 }
+      launches.waiting[launches.next] = launch
+      return launches.next
+    }
+    guard let id else { return false }
+    if launch.specification.userID != nil || launch.specification.groupID != nil {
+      variesCredentials.store(true, ordering: .relaxed)
+    }
+    do throws(Errno) {
+      try podInit.launch(launch.specification, id: id, descriptors: launch.descriptors)
+    } catch {
+      takeLaunch(id)?.answer(
+        .failure(
+          isEnding
+            ? .podEnded
+            : PodError(
+              .launchFailed,
+              "the pod's launcher could not be asked to start \(launch.request.name)",
+              underlyingError: error)))
+    }
+    return true
+  }
+
+  private func takeLaunch(_ id: UInt32) -> Launch? {
+    launches.withLock { $0.waiting.removeValue(forKey: id) }
+  }
+
+  func launchFailed(_ failure: PodInit.Failure) {
+    var launch = takeLaunch(failure.id)
+    if launch == nil {
+      let starting = processes.withLock { $0.byTag.values.filter(\.speaksForInit) }
+      launch = starting.first { $0.launchID == failure.id }?.takeLaunch()
+    }
+    launch?.answer(.failure(PodError(failure, of: launch?.request)))
+  }
+
+  func send(
+    _ signal: Int32, to name: VirtualName<ProcessID>, toGroup: Bool
+  ) -> Result<Void, PodError> {
+    guard let entry = try? names.processes.space.entry(name), entry.state == .live,
+      let process = process(entry.physical.rawValue), process.name == name, !process.hasEnded
+    else { return .failure(PodError(.processEnded, "process \(name) has ended")) }
+    let members = toGroup ? names.processes.members(ofGroup: name).map(\.virtual) : [name]
+    var outcome: Errno = .noSuchProcess
+    var reached = false
+    for member in members {
+      guard let entry = try? names.processes.space.entry(member),
+        let pidfd = self.process(entry.physical.rawValue)?.openDescriptor()
+      else { continue }
+      let result = CLinux_pidfd_send_signal(pidfd.rawValue, signal, nil, 0)
+      if result == 0 { reached = true } else { outcome = Errno(rawValue: -result) }
+    }
+    if reached { return .success(()) }
+    return .failure(
+      PodError(
+        .processEnded, "signal \(signal) could not be sent to process \(name)",
+        underlyingError: outcome))
+  }
+
+  // MARK: Who is who
+
+  func thread(_ tid: Int32) -> PodThread? { threads.withLock { $0[tid] } }
+
+  func process(_ tgid: Int32) -> PodProcess? { processes.withLock { $0.byNumber[tgid] } }
+
+  func process(tag: UInt64) -> PodProcess? { processes.withLock { $0.byTag[tag] } }
+
+  func caller(_ thread: PodThread) -> Caller {
+    let physical = PhysicalName<ThreadID>(rawValue: thread.tid)
+    return names.processes.caller(physical)
+      ?? Caller(
+        thread: VirtualName(rawValue: thread.process.name.rawValue), process: thread.process.name,
+        physicalThread: physical)
+  }
+
+  /// Whether somebody in the pod may act for another user than the host program, or with less authority.
+  var mayVaryCredentials: Bool { variesCredentials.load(ordering: .relaxed) }
+
+  /// A thread of the pod may have given up some of its authority.
+  func capabilitiesChanged() { variesCredentials.store(true, ordering: .relaxed) }
+
+  func credentialsChanged(_ process: PodProcess) {
+    variesCredentials.store(true, ordering: .relaxed)
+    setup.events(.credentialsChanged(process.name))
+  }
+
+  /// Takes in a process that stands still, and lets init watch for its end.
+  func add(process tgid: Int32, _ name: VirtualName<ProcessID>, _ space: AddressSpace)
+    -> PodProcess
+  {
+    let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(tgid, 0))
+    let identity =
+      pidfd.rawValue >= 0 ? ProcessIdentity(pidfd: pidfd.rawValue, tgid: tgid) : nil
+    let (process, former) = processes.withLock { processes -> (PodProcess, PodProcess?) in
+      let process = PodProcess(
+        tgid: tgid, name: name, tag: processes.nextTag, identity: identity, space: space)
+      processes.nextTag += 1
+      let former = processes.byNumber[tgid]
+      if let former { processes.former[tgid, default: []].append(former) }
+      processes.byNumber[tgid] = process
+      processes.byTag[process.tag] = process
+      return (process, former)
+    }
+    if let former { processEnded(former) }
+    add(thread: tgid, of: process)
+    if pidfd.rawValue >= 0 {
+      do throws(Errno) {
+        try podInit.watch(pidfd: pidfd.rawValue, tag: process.tag)
+      } catch {
+        if !isEnding { fail("the pod's init can't watch a process: \(error)") }
+      }
+    }
+    return process
+  }
+
+  @discardableResult
+  func add(thread tid: Int32, of process: PodProcess) -> PodThread {
+    let thread = PodThread(tid: tid, process: process)
+    process.add(thread: tid)
+    threads.withLock { $0[tid] = thread }
+    return thread
+  }
+
+  private func remove(thread tid: Int32, of process: PodProcess) {
+    threads.withLock { threads in
+      if threads[tid]?.process === process { threads[tid] = nil }
+    }
+    process.remove(thread: tid)
+  }
+
+  // MARK: Programs that the host starts
+
+  /// A child of the launcher says which program it is to become.
+  func born(_ tid: Int32, id: UInt32) -> Bool {
+    guard let launch = takeLaunch(id) else { return false }
+    let physical = PhysicalName<ProcessID>(rawValue: tid)
+    do throws(NameError) {
+      let name = try names.processes.enter(
+        physical, parent: ProcessTable.initial, as: .groupLeader)
+      let process = add(process: tid, name, AddressSpace())
+      process.speaksForInit = true
+      process.begin(launch, id: id)
+      if launch.specification.flags.contains(.newSession) {
+        try? names.processes.makeSession(name)
+      }
+      setup.events(.started(name, physical, parent: ProcessTable.initial))
+      return true
+    } catch {
+      launch.answer(
+        .failure(
+          PodError(
+            .launchFailed, "the pod has no free name for \(launch.request.name)",
+            underlyingError: .resourceTemporarilyUnavailable)))
+      return false
+    }
+  }
+
+  /// Takes in the child of a fork, or a thread, which stands still and has a name.
+  func born(_ newborn: AttachedThread.Newborn, of maker: PodThread, _ birth: Birth) {
+    let physical = PhysicalName<ProcessID>(rawValue: newborn.tid)
+    guard let entry = try? names.processes.space.entry(physical) else { return }
+    let parent = maker.process
+    if birth.flags & CloneFlags.thread != 0 {
+      add(thread: newborn.tid, of: parent)
+    } else {
+      if birth.sharesMemory { parent.space.share() }
+      let process = add(
+        process: newborn.tid, entry.virtual,
+        birth.sharesMemory ? parent.space : AddressSpace(copying: parent.space))
+      process.dumpable = parent.dumpable
+      process.mayBeOutOfReach = parent.mayBeOutOfReach
+      setup.events(.started(entry.virtual, physical, parent: entry.parent))
+    }
+    if newborn.isGone { return }
+    if birth.isAtGate {
+      newborn.begin(as: birth.maker, keepsStack: birth.hasStackOfItsOwn)
+    }
+    settleWords(newborn.tid, entry.virtual.rawValue, maker, birth)
+  }
+
+  /// The words in memory that `clone` stores the newborn's number in become its virtual name, but for those that the
+  /// kernel compares with.
+  private func settleWords(_ tid: Int32, _ name: Int32, _ maker: PodThread, _ birth: Birth) {
+    guard birth.flags & (CloneFlags.parentSetTID | CloneFlags.childSetTID) != 0 else { return }
+    let threadPointer =
+      birth.flags & CloneFlags.setTLS != 0
+      ? RemoteAddress(rawValue: birth.arguments[names.abi.cloneThreadPointer])
+      : birth.maker.threadPointer
+    if birth.flags & CloneFlags.parentSetTID != 0, birth.flags & CloneFlags.pidfd == 0 {
+      let word = RemoteAddress(rawValue: birth.arguments[2])
+      if !ThreadID.staysPhysical(word: word, threadPointer: threadPointer) {
+        try? RemoteMemory().write(word, value: name, stopped: maker.tid)
+      }
+    }
+    let childWord = RemoteAddress(rawValue: birth.arguments[names.abi.cloneChildWord])
+    if birth.flags & CloneFlags.childSetTID != 0,
+      !ThreadID.staysPhysical(word: childWord, threadPointer: threadPointer)
+    {
+      try? RemoteMemory().write(childWord, value: name, stopped: tid)
+    }
+  }
+
+  // MARK: Calls in the caller's context
+
+  /// Attaches to a thread that waits for our answer.
+  ///
+  /// - Throws: `.noSuchProcess` when it is gone; `.notPermitted` when it is out of reach.
+  func seize(_ thread: PodThread) throws(Errno) -> AttachedThread {
+    var wait: UInt32 = 10
+    while true {
+      do throws(Errno) {
+        return try AttachedThread(seizing: thread.tid)
+      } catch .notPermitted {
+        // Somebody of ours may hold it for a moment.
+        guard ProcessStatus.number("TracerPid", of: thread.tid) ?? 0 != 0, wait < 10_000 else {
+          throw .notPermitted
+        }
+        usleep(wait)
+        wait += wait / 2
+      }
+    }
+  }
+
+  /// Before a call that has gone on by itself is over: what its epilogue counts on.
+  func prepare(
+    _ transaction: borrowing Transaction, _ kernel: CallResult, _ host: AttachedCaller
+  ) {
+    switch kernel {
+    case .failure(.noChildProcess):
+      reapGone(childrenOf: host.thread.process.name)
+    case .failure: break
+    case .success(let result):
+      switch transaction.call {
+      case .wait4 where result > 0:
+        let word = RemoteAddress(rawValue: transaction.physicalArguments[1])
+        let status = word.isNull ? nil : try? transaction.read(Int32.self, at: word)
+        waited(for: Int32(truncatingIfNeeded: result), status: status)
+      case .waitid:
+        let info = RemoteAddress(rawValue: transaction.physicalArguments[2])
+        guard
+          let child = try? transaction.read(
+            Int32.self, at: info.advanced(by: SignalInfo.senderOffset)), child > 0
+        else { return }
+        waited(for: child, status: nil)
+      default: break
+      }
+    }
+  }
+
+  /// Makes a call that names tasks of other processes while their numbers can't become others'.
+  func whilePinned<T>(
+    _ call: Syscall, _ arguments: CallArguments, of caller: PodProcess,
+    _ body: () throws(Errno) -> T
+  ) throws(Errno) -> T {
+    try body()
+  }
+
+  // MARK: Exec and end
+
+  /// A thread has executed a program; no other thread of its process is left.
+  func executed(_ process: PodProcess, former: Int32) {
+    names.processes.execed(
+      leader: PhysicalName(rawValue: process.tgid), former: PhysicalName(rawValue: former))
+    for tid in process.removeThreads() {
+      if tid != process.tgid, tid != former {
+        names.processes.exited(PhysicalName(rawValue: tid))
+      }
+      threads.withLock { threads in
+        if threads[tid]?.process === process { threads[tid] = nil }
+      }
+    }
+    add(thread: process.tgid, of: process)
+    process.space.leave()
+    process.space = AddressSpace()
+    process.dumpable = nil
+    process.mayBeOutOfReach = true
+    process.speaksForInit = false
+    if let launch = process.takeLaunch() {
+      process.whenEnded(launch.ended)
+      launch.answer(.success(process.name))
+    }
+    setup.events(.executed(process.name))
+  }
+
+  /// A thread that isn't its process's first is about to end.
+  func ending(thread: PodThread) {
+    guard thread.tid != thread.process.tgid else { return }
+    names.processes.exited(PhysicalName(rawValue: thread.tid))
+    remove(thread: thread.tid, of: thread.process)
+  }
+
+  /// What init's descriptor of a process says.
+  ///
+  /// - Returns: Whether it can be waited for, or couldn't be the last time anybody looked.
+  func ended(tag: UInt64) -> PodProcess? {
+    guard let process = processes.withLock({ $0.byTag[tag] }) else { return nil }
+    processEnded(process)
+    return reapIfGone(process) ? nil : process
+  }
+
+  /// A child of init has been waited for.
+  func reaped(_ tgid: Int32, status: Int32) {
+    guard let process = known(tgid) else { return }
+    let termination = TerminationStatus(waitStatus: status)
+    processEnded(process, termination)
+    names.processes.reaped(process.name)
+    forget(process)
+    process.takeEnded()?(termination)
+  }
+
+  /// Who had a number first of those that may still have it.
+  private func known(_ tgid: Int32) -> PodProcess? {
+    processes.withLock { $0.former[tgid]?.first ?? $0.byNumber[tgid] }
+  }
+
+  private func forget(_ process: PodProcess) {
+    process.forget()
+    processes.withLock { processes in
+      processes.byTag[process.tag] = nil
+      if processes.byNumber[process.tgid] === process { processes.byNumber[process.tgid] = nil }
+      if var former = processes.former[process.tgid] {
+        former.removeAll { $0 === process }
+        processes.former[process.tgid] = former.isEmpty ? nil : former
+      }
+    }
+  }
+
+  /// A wait has told of a process, which may have ended, and init may not have said so yet.
+  func waited(for tgid: Int32, status: Int32?) {
+    guard let process = known(tgid) else { return }
+    let isThere = process.isThere
+    if isThere, !isOver(process) { return }
+    processEnded(process, status.map { TerminationStatus(waitStatus: $0) })
+    if !isThere { forget(process) }
+  }
+
+  /// Whether all threads of a process have ended.
+  func isOver(_ process: PodProcess) -> Bool {
+    guard let pidfd = process.openDescriptor() else { return true }
+    var entry = pollfd(fd: pidfd.rawValue, events: Int16(POLLIN), revents: 0)
+    return poll(&entry, 1, 0) > 0
+  }
+
+  /// Takes note of an end, once, and tells of it as soon as it is known how.
+  func processEnded(_ process: PodProcess, _ status: TerminationStatus? = nil) {
+    if let status = status ?? ProcessEnd.status(of: process), process.markReported() {
+      setup.events(.ended(process.name, status))
+    }
+    guard process.markEnded() else { return }
+    let orphans = names.processes.children(of: process.name)
+    for tid in process.removeThreads() where tid != process.tgid {
+      names.processes.exited(PhysicalName(rawValue: tid))
+      threads.withLock { threads in
+        if threads[tid]?.process === process { threads[tid] = nil }
+      }
+    }
+    threads.withLock { threads in
+      if threads[process.tgid]?.process === process { threads[process.tgid] = nil }
+    }
+    names.processes.exited(process.name)
+    adopt(orphans)
+    process.space.leave()
+    if let launch = process.takeLaunch() {
+      launch.answer(
+        .failure(
+          isEnding
+            ? .podEnded
+            : PodError(
+              .launchFailed, "\(launch.request.name) was killed before it could start")))
+    }
+  }
+
+  /// Init has them, unless the kernel knows of a subreaper.
+  private func adopt(_ orphans: [Entry<ProcessID>]) {
+    for orphan in orphans {
+      guard let number = ProcessStatus.number("PPid", of: orphan.physical.rawValue),
+        let parent = Int32(exactly: number), parent != podInit.processID,
+        let name = names.processes.virtual(of: PhysicalName(rawValue: parent)),
+        (try? names.processes.task(name)) != nil
+      else { continue }
+      try? names.processes.reparent(orphan.virtual, to: name)
+    }
+  }
+
+  /// Gives up the name of a process that the kernel has reaped by itself.
+  ///
+  /// - Returns: Whether nobody can wait for it any more.
+  func reapIfGone(_ process: PodProcess) -> Bool {
+    if process.isThere { return false }
+    // Init tells of its own children when it has waited for them.
+    if let entry = try? names.processes.space.entry(process.name), !entry.isReaped,
+      entry.parent == ProcessTable.initial
+    {
+      return true
+    }
+    names.processes.reaped(process.name)
+    forget(process)
+    return true
+  }
+
+  /// Gives up the names of zombies that the kernel reaped by itself: their parent ended, or ignores SIGCHLD.
+  func reapGone(childrenOf parent: VirtualName<ProcessID>) {
+    for zombie in names.processes.zombies(of: parent) {
+      if let process = known(zombie.physical.rawValue), process.name == zombie.virtual {
+        if !process.isThere {
+          names.processes.reaped(process.name)
+          forget(process)
+        }
+      } else {
+        names.processes.reaped(zombie.virtual)
+      }
+    }
+  }
+}
+
+extension TerminationStatus {
+  /// How a process ended, as wait4(2) says it.
+  init(waitStatus status: Int32) {
+    self =
+      CLinux_WIFSIGNALED(status) != 0
+      ? .signaled(CLinux_WTERMSIG(status)) : .exited(CLinux_WEXITSTATUS(status))
+  }
+}
+
+/// How processes that nobody has waited for have ended.
+private enum ProcessEnd {
+  /// nil when the process has not ended, or is gone.
+  ///
+  /// Source: proc_pid_stat(5), fields 3 and 52.
+  static func status(of process: PodProcess) -> TerminationStatus? {
+    guard let file = try? FileDescriptor.open("/proc/\(process.tgid)/stat", .readOnly) else {
+      return nil
+    }
+    defer { try? file.close() }
+    let status = withUnsafeTemporaryAllocation(byteCount: 2048, alignment: 1) { buffer -> Int32? in
+      guard let count = try? file.read(into: buffer),
+        let end = buffer[..<count].lastIndex(of: UInt8(ascii: ")"))
+      else { return nil }
+      let text = String(decoding: buffer[(end + 1)..<count], as: UTF8.self)
+      let fields = text.split(whereSeparator: { $0 == " " || $0 == "\n" })
+      guard fields.first == "Z", fields.count > 49 else { return nil }
+      return Int32(fields[49])
+    }
+    guard let status, process.isThere else { return nil }
+    return TerminationStatus(waitStatus: status)
+  }
+}
