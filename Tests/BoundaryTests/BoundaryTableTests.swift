@@ -86,6 +86,9 @@ struct BoundaryTableTests {
       (.seccomp, [1, 8], .resourceBusy), (.seccomp, [1, 0x39], .resourceBusy),
       (.seccomp, [2, 8], nil), (.prctl, [22, 1], .invalidArgument), (.prctl, [22, 2], nil),
       (.prctl, [35, 1], .notPermitted), (.prctl, [15, 1], nil), (.keyctl, [18], .notPermitted),
+      (.unshare, [0x1000_0000], .notPermitted), (.unshare, [0x400], nil), (.unshare, [], nil),
+      (.unshare, [0x6C02_0680], .notPermitted), (.clone, [0x2000_0011], .notPermitted),
+      (.clone, [0x11], nil), (.clone, [0x91], nil), (.setns, [7, 0], .notPermitted),
       (.keyctl, [0], nil), (.io_uring_setup, [8], .noFunction), (.ptrace, [0], .notPermitted),
     ] as [(Syscall, [UInt64], Errno?)])
   func constantsAreFound(call: Syscall, words: [UInt64], errno: Errno?) {

@@ -19,6 +19,11 @@ int main(void) {
     REFUSED(EPERM, unshare(flags[i]));
     REFUSED(EPERM, syscall(SYS_clone, flags[i] | SIGCHLD, 0, 0, 0, 0));
   }
+  // Those that clone doesn't know, and several at once with what is no namespace.
+  REFUSED(EPERM, unshare(CLONE_NEWCGROUP));
+  REFUSED(EPERM, unshare(0x80 /* CLONE_NEWTIME */));
+  REFUSED(EPERM, unshare(CLONE_NEWPID | CLONE_NEWUSER | CLONE_FILES));
+  CHECK(unshare(CLONE_FILES | CLONE_FS) == 0);
   int fd = open("/proc/self/ns/pid", O_RDONLY);
   CHECK(fd >= 0);
   REFUSED(EPERM, setns(fd, 0));

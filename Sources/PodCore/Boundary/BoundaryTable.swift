@@ -21,6 +21,7 @@ public struct BoundaryTable: Sendable {
       ProcessGroup.boundary,
       SessionID.boundary,
       ProcessHandle.boundary,
+      KernelNamespaces.boundary,
       Signals.boundary,
       Scheduling.boundary,
       CPUClock.boundary,

@@ -55,6 +55,6 @@ public enum NamelessCalls {
   /// Calls keyed by a constant whose variants without a row are nameless.
   public static let defaults: Set<Syscall> = [
     .futex, .fcntl, .prctl, .seccomp, .getpriority, .setpriority, .ioprio_get, .ioprio_set,
-    .clock_gettime, .clock_getres, .clock_nanosleep,
+    .clock_gettime, .clock_getres, .clock_nanosleep, .unshare,
   ]
 }

@@ -41,7 +41,9 @@ public enum ProcessID: Resource {
     .wrapped(.fork, by: Fork(), showing: [.result(pid)], performed: .inCallerBlocking),  // P7
     .wrapped(.vfork, by: Fork(), showing: [.result(pid)], performed: .inCallerBlocking),  // P7
     .wrapped(
-      .clone, by: Fork(), showing: [.result(task), .memory(2, task), .memory(3, task)],
+      .clone,
+      when: .argument(0, masked: KernelNamespaces.flagsOfClone, is: 0, "no CLONE_NEW…"),
+      by: Fork(), showing: [.result(task), .memory(2, task), .memory(3, task)],
       performed: .inCallerBlocking),  // P7–P10, P14, P16
     .refused(
       .clone3, .noFunction,
@@ -54,8 +56,6 @@ public enum ProcessID: Resource {
       .waitid, by: WaitForChild(), naming: [.argument(1, pid)],
       showing: [.field(SignalInfo.senderOffset, of: 2, pid)],
       performed: .inCallerBlocking),  // P18, S7
-    .wrapped(.unshare, by: StayInNamespaces(), performed: .inCaller),  // P15
-    .refused(.setns, .notPermitted, because: "a nested pid namespace hides physical ids"),  // P15
     .wrapped(
       .pidfd_open, by: OpenHandle(), naming: [.argument(0, task)],
       performed: .inCaller),  // P31
@@ -66,11 +66,6 @@ public enum ProcessID: Resource {
     .translated(.migrate_pages, in: [.argument(0, selfOrTask)]),  // P42
     .translated(.move_pages, in: [.argument(0, selfOrTask)]),  // P42
   ]
-
-  /// `CLONE_NEW…`: time, mount, cgroup, UTS, IPC, user, pid and network namespaces.
-  ///
-  /// Source: include/uapi/linux/sched.h.
-  static let namespaceFlags: UInt64 = 0x7E02_0080
 }
 
 /// Makes a child, or a thread: its name exists before anyone can use it.
@@ -84,7 +79,6 @@ struct Fork: Wrapper {
 
   func preamble(_ transaction: inout Transaction) throws(Errno) {
     let flags = transaction.cloneFlags
-    if flags & ProcessID.namespaceFlags != 0 { throw .notPermitted }
     if transaction.call == .clone {
       transaction.physicalArguments[0] = flags & ~(Self.clonePtrace | Self.cloneUntraced)
     }
@@ -291,12 +285,5 @@ enum AnyTask: Resource {
 
   static func virtualize(_ name: Int32, in names: PodNames) -> Int32? {
     ProcessID.virtualize(name, in: names)
-  }
-}
-
-/// A pod has the namespaces that it was started in.
-struct StayInNamespaces: Wrapper {
-  func preamble(_ transaction: inout Transaction) throws(Errno) {
-    if transaction.arguments[0] & ProcessID.namespaceFlags != 0 { throw .notPermitted }
   }
 }

@@ -11,14 +11,15 @@ package enum BoundaryFilter {
   /// - Parameters:
   ///   - table: The boundary table.
   ///   - interposers: The embedder's rules; the calls that they want are interposed on whatever the arguments.
+  ///   - watched: Calls that the backend looks at although no name crosses in them, whatever the arguments.
   ///   - interposed: What the backend does with a call that it has to look at.
   ///   - reportsRefusals: Whether the backend also looks at calls that are refused whatever their arguments, to report
   ///     them; else the filter answers by itself.
   package static func rules(
-    for table: BoundaryTable, interposers: [any Interposer], interposed: FilterRules.Action,
-    reportsRefusals: Bool = false
+    for table: BoundaryTable, interposers: [any Interposer], watched: Set<Syscall> = [],
+    interposed: FilterRules.Action, reportsRefusals: Bool = false
   ) -> FilterRules {
-    let wanted = interposers.reduce(into: Set<Syscall>()) { $0.formUnion($1.calls) }
+    let wanted = interposers.reduce(into: watched) { $0.formUnion($1.calls) }
     var rules: [UInt32: FilterRules.Rule] = [:]
     for call in Syscall.allCases {
       if wanted.contains(call) {

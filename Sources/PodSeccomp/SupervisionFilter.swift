@@ -1,0 +1,28 @@
+package import PodCore
+package import PodLinux
+
+/// The filter of a pod whose supervisor is asked by notification.
+///
+/// What happens to each call follows from the boundary table:
+/// - a call in which no name crosses, or which passes for now, is allowed by its number alone, so that the kernel's
+///   per-number cache answers; where a number has variants, those are told apart by their arguments;
+/// - a call in which names cross is a notification, and so are ``watched`` calls;
+/// - a refused call has its errno from the filter, unless the embedder wants to see every call;
+/// - other architectures, x32 and unknown numbers get ENOSYS (unknown numbers of this architecture are notifications
+///   where every call is reported).
+///
+/// Rows for kinds of descriptors aren't in it: a filter doesn't see what a descriptor is.
+///
+/// Source: DESIGN.md §5; seccomp_unotify(2).
+package enum SupervisionFilter {
+  /// Calls in which no name crosses and which the supervisor still has to see: an exec, because a short attach attends
+  /// it, and the end of a thread, which nothing else reports.
+  package static let watched: Set<Syscall> = [.execve, .execveat, .exit]
+
+  /// What becomes of each call of a pod's programs.
+  package static func rules(for setup: PodSetup) -> FilterRules {
+    BoundaryFilter.rules(
+      for: setup.names.boundary, interposers: setup.names.interposers, watched: watched,
+      interposed: .notify, reportsRefusals: setup.configuration.tracesCalls)
+  }
+}
