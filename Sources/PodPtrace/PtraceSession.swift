@@ -13,10 +13,14 @@ final class PtraceSession: BackendSession {
   private let thread: Mutex<SupervisorThread?>
   private let streams: StreamService
   private let watch: Task<Void, Never>
+  /// What programs keep of the host program's.
+  private let capabilities: CapabilitySet
 
   private init(
-    mailbox: Mailbox, ended: Promise<Void>, thread: SupervisorThread, watch: Watch
+    mailbox: Mailbox, ended: Promise<Void>, thread: SupervisorThread, watch: Watch,
+    capabilities: CapabilitySet
   ) {
+    self.capabilities = capabilities
     self.watch = Task.detached { await watch.run() }
     self.thread = Mutex(thread)
     self.mailbox = mailbox
@@ -103,7 +107,8 @@ final class PtraceSession: BackendSession {
     }
     return PtraceSession(
       mailbox: mailbox, ended: ended, thread: thread,
-      watch: Watch(pulse: pulse, podInit: podInit, mailbox: mailbox, setup: setup))
+      watch: Watch(pulse: pulse, podInit: podInit, mailbox: mailbox, setup: setup),
+      capabilities: setup.configuration.capabilities)
   }
 
   /// Whether /proc shows this process by the number that it knows of itself.
@@ -130,20 +135,7 @@ final class PtraceSession: BackendSession {
 
   func launch(_ request: LaunchRequest) async throws(PodError) -> LaunchedProcess {
     let streams = try StandardStreams.open(request, self.streams)
-    var specification = LaunchSpecification(
-      paths: request.candidates, arguments: request.arguments,
-      environment: request.environment,
-      flags: .noNewPrivileges)
-    // On a terminal a program leads a session of its own. Without one it leads a group in init's session, so that the
-    // group isn't orphaned, and stop signals work as they do under a shell.
-    specification.flags.formUnion(
-      request.controllingTerminal ? [.newSession, .controllingTerminal] : .newProcessGroup)
-    specification.workingDirectory = request.workingDirectory
-    specification.userID = request.options.userID
-    specification.groupID = request.options.groupID
-    specification.supplementaryGroups = request.options.supplementaryGroups
-    specification.fileModeCreationMask = request.options.umask
-
+    let specification = LaunchSpecification(request, limit: capabilities)
     let status = Promise<TerminationStatus>()
     let answer = Promise<Result<VirtualName<ProcessID>, PodError>>()
     var descriptors = [
