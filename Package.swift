@@ -73,7 +73,7 @@ let package = Package(
     .executableTarget(name: "contended-mutex", path: "Tests/Programs/contended-mutex"),
     // A host program that disturbs its pods.
     .executableTarget(
-      name: "reaping-host", dependencies: ["PodCore", "PodPtrace", "CLinux"],
+      name: "reaping-host", dependencies: ["PodCore", "PodPtrace", "PodSeccomp", "CLinux"],
       path: "Tests/Programs/reaping-host", swiftSettings: strict),
     .testTarget(
       name: "ConformanceTests",

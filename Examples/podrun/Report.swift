@@ -10,8 +10,12 @@ final class Report: Sendable {
   private let state = Mutex(State())
   private let verbose: Bool
   private let trace: Bool
+  private let capabilities: CapabilitySet
 
-  init(verbose: Bool, trace: Bool) { (self.verbose, self.trace) = (verbose, trace) }
+  init(verbose: Bool, trace: Bool, capabilities: CapabilitySet) {
+    (self.verbose, self.trace) = (verbose, trace)
+    self.capabilities = capabilities
+  }
 
   /// Begins to follow a pod's events, to its end.
   func follow(_ pod: Pod, capacity: Int) {
@@ -39,6 +43,7 @@ final class Report: Sendable {
       let how = part.map { "\($0.strength.rawValue): \($0.mechanism)" } ?? "none: the host's"
       Host.complain("containment of \(subsystem.rawValue): \(how)")
     }
+    Host.complain("capabilities that a program keeps if it has them: \(capabilities)")
   }
 
   private func take(_ event: PodEvent) {

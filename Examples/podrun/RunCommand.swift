@@ -27,11 +27,21 @@ struct RunCommand: ParsableCommand {
 
   /// The backends by name.
   enum BackendName: String, ExpressibleByArgument, CaseIterable {
+    /// seccomp, and ptrace where the machine lacks what that needs.
+    case auto
+    case seccomp
     case ptrace
+
+    /// Unless it is said.
+    static let standard = BackendName.ptrace
   }
 
-  @Option(help: "How system calls are interposed on.")
-  var backend = BackendName.ptrace
+  @Option(
+    help: """
+      How system calls are interposed on: by a supervisor that is asked (seccomp), or by tracing (ptrace), which is slower. \
+      Auto is seccomp, and ptrace where the machine lacks what that needs.
+      """)
+  var backend = BackendName.standard
 
   /// Which calls stop, under the ptrace backend.
   enum StopsName: String, ExpressibleByArgument, CaseIterable {
@@ -62,6 +72,20 @@ struct RunCommand: ParsableCommand {
 
   @Option(help: ArgumentHelp("Run the program as this user.", valueName: "uid[:gid]"))
   var user: UserOption?
+
+  @Option(
+    help: ArgumentHelp(
+      "Let the program keep a capability that root's programs in a pod otherwise lose, or 'all'. Repeatable.",
+      valueName: "capability"),
+    transform: Self.capability)
+  var capAdd: [CapabilitySet] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "Take a capability away, or 'all' but those that --cap-add names. Repeatable.",
+      valueName: "capability"),
+    transform: Self.capability)
+  var capDrop: [CapabilitySet] = []
 
   @Flag(
     inversion: .prefixedNo,
@@ -107,7 +131,31 @@ struct RunCommand: ParsableCommand {
     return subsystem
   }
 
+  private static func capability(_ word: String) throws -> CapabilitySet {
+    guard let capability = CapabilitySet(name: word) else {
+      throw ValidationError("'\(word)' is no capability; capabilities(7) lists them.")
+    }
+    return capability
+  }
+
+  /// What the program keeps.
+  ///
+  /// As with container engines: `all` says what the others are added to or taken from.
+  var capabilities: CapabilitySet {
+    var kept: CapabilitySet =
+      capDrop.contains(.all) ? [] : capAdd.contains(.all) ? .all : .container
+    for added in capAdd where added != .all { kept.formUnion(added) }
+    for dropped in capDrop where dropped != .all { kept.subtract(dropped) }
+    return kept
+  }
+
   func validate() throws {
+    if capAdd.contains(.all), capDrop.contains(.all) {
+      throw ValidationError("--cap-add all and --cap-drop all can't both be meant.")
+    }
+    if backend == .seccomp, ptraceStops != .automatic {
+      throw ValidationError("--ptrace-stops is for the ptrace backend.")
+    }
     for (name, value, what) in [
       ("--hostname", hostname, "host names"), ("--root", root, "file systems"),
       ("--network", network, "networks"),

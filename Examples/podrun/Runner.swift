@@ -1,5 +1,6 @@
 internal import PodCore
 internal import PodPtrace
+internal import PodSeccomp
 internal import Synchronization
 internal import SystemPackage
 
@@ -30,9 +31,9 @@ extension RunCommand {
 
   /// - Returns: What is to be said last, when the terminal is the outer one's again, and gives the status.
   private func runPod(_ attendant: Attendant) async -> () -> Int32 {
-    let report = Report(verbose: verbose, trace: trace)
+    let report = Report(verbose: verbose, trace: trace, capabilities: capabilities)
     do {
-      let status = try await withPod(podConfiguration, backend: .ptrace(stops: stops)) { pod in
+      let status = try await withPod(podConfiguration, backend: chosenBackend) { pod in
         report.follow(pod, capacity: trace ? 65_536 : 1_024)
         let process = try await pod.launch(try request(attendant))
         attendant.programStarted()
@@ -90,6 +91,15 @@ extension RunCommand {
 
   // MARK: What the program gets
 
+  private var chosenBackend: any Backend {
+    let ptrace = PtraceBackend(stops: stops)
+    return switch backend {
+    case .auto: SeccompBackend(fallback: .ptrace(ptrace))
+    case .seccomp: SeccompBackend(fallback: .none)
+    case .ptrace: ptrace
+    }
+  }
+
   private var stops: PtraceBackend.Stops {
     switch ptraceStops {
     case .automatic: .automatic
@@ -101,6 +111,7 @@ extension RunCommand {
   private var podConfiguration: PodConfiguration {
     var configuration = PodConfiguration()
     configuration.tracesCalls = trace
+    configuration.capabilities = capabilities
     if !require.isEmpty { configuration.containment = .required(Set(require)) }
     return configuration
   }

@@ -24,6 +24,8 @@ public struct PodConfiguration: Sendable, Hashable, Codable {
   public var restoredNames: PodSnapshot?
   /// What must hold.
   public var containment: ContainmentDemand = .bestEffort
+  /// Which of the host program's capabilities the pod's programs keep.
+  public var capabilities: CapabilitySet = .container
 
   /// Whether every interposed call is an event (``PodEvent/call(_:)``). Slow.
   public var tracesCalls = false

@@ -19,10 +19,12 @@ package struct Launch: Sendable {
   /// - Parameters:
   ///   - request: The program.
   ///   - service: Who moves what it reads and writes.
+  ///   - capabilities: What it keeps of the host program's.
   ///   - post: Hands the launch to the supervisor; answers false when the pod has ended.
   /// - Throws: What kept it from being started.
   package static func run(
-    _ request: LaunchRequest, _ service: StreamService, post: (Launch) -> Bool
+    _ request: LaunchRequest, _ service: StreamService, keeping capabilities: CapabilitySet,
+    post: (Launch) -> Bool
   ) async throws(PodError) -> LaunchedProcess {
     let streams = try StandardStreams.open(request, service)
     let status = Promise<TerminationStatus>()
@@ -36,7 +38,8 @@ package struct Launch: Sendable {
       descriptors.append(PodInit.PassedDescriptor(source, as: number))
     }
     let launch = Launch(
-      request: request, specification: LaunchSpecification(request), descriptors: descriptors,
+      request: request, specification: LaunchSpecification(request, limit: capabilities),
+      descriptors: descriptors,
       answer: { answer.fulfil($0) }, ended: { status.fulfil($0) })
     guard post(launch) else { throw .podEnded }
     let outcome = await answer.value
@@ -52,23 +55,6 @@ package struct Launch: Sendable {
         return result
       }
     }
-  }
-}
-
-extension LaunchSpecification {
-  fileprivate init(_ request: LaunchRequest) {
-    self.init(
-      paths: request.candidates, arguments: request.arguments,
-      environment: request.environment, flags: .noNewPrivileges)
-    // On a terminal a program leads a session of its own. Without one it leads a group in init's session, so that the
-    // group isn't orphaned, and stop signals work as they do under a shell.
-    flags.formUnion(
-      request.controllingTerminal ? [.newSession, .controllingTerminal] : .newProcessGroup)
-    workingDirectory = request.workingDirectory
-    userID = request.options.userID
-    groupID = request.options.groupID
-    supplementaryGroups = request.options.supplementaryGroups
-    fileModeCreationMask = request.options.umask
   }
 }
 

@@ -1,5 +1,6 @@
 internal import CLinux
 internal import CPodVDSO
+package import PodCore
 package import SystemPackage
 
 /// What a program started by the pod's init is given: everything between fork and execve.
@@ -61,6 +62,24 @@ package struct LaunchSpecification: Sendable, Equatable {
     self.environment = environment
     self.flags = flags
     self.filter = []
+  }
+
+  /// What a request asks for, in a pod that limits capabilities.
+  ///
+  /// On a terminal a program leads a session of its own. Without one it leads a group in init's session, so that the
+  /// group isn't orphaned, and stop signals work as they do under a shell.
+  package init(_ request: LaunchRequest, limit: CapabilitySet) {
+    self.init(
+      paths: request.candidates, arguments: request.arguments, environment: request.environment,
+      flags: .noNewPrivileges)
+    flags.formUnion(
+      request.controllingTerminal ? [.newSession, .controllingTerminal] : .newProcessGroup)
+    workingDirectory = request.workingDirectory
+    userID = request.options.userID
+    groupID = request.options.groupID
+    supplementaryGroups = request.options.supplementaryGroups
+    fileModeCreationMask = request.options.umask
+    capabilities = limit == .all ? nil : limit.rawValue
   }
 
   /// The blob that init reads, for the given descriptor numbers.

@@ -13,10 +13,14 @@ final class PtraceSession: BackendSession {
   private let thread: Mutex<SupervisorThread?>
   private let streams: StreamService
   private let watch: Task<Void, Never>
+  /// What programs keep of the host program's.
+  private let capabilities: CapabilitySet
 
   private init(
-    mailbox: Mailbox, ended: Promise<Void>, thread: SupervisorThread, watch: Watch
+    mailbox: Mailbox, ended: Promise<Void>, thread: SupervisorThread, watch: Watch,
+    capabilities: CapabilitySet
   ) {
+    self.capabilities = capabilities
     self.watch = Task.detached { await watch.run() }
     self.thread = Mutex(thread)
     self.mailbox = mailbox
@@ -103,7 +107,8 @@ final class PtraceSession: BackendSession {
     }
     return PtraceSession(
       mailbox: mailbox, ended: ended, thread: thread,
-      watch: Watch(pulse: pulse, podInit: podInit, mailbox: mailbox, setup: setup))
+      watch: Watch(pulse: pulse, podInit: podInit, mailbox: mailbox, setup: setup),
+      capabilities: setup.configuration.capabilities)
   }
 
   /// Whether /proc shows this process by the number that it knows of itself.
@@ -129,7 +134,7 @@ final class PtraceSession: BackendSession {
   }
 
   func launch(_ request: LaunchRequest) async throws(PodError) -> LaunchedProcess {
-    try await Launch.run(request, streams) { mailbox.post(.launch($0)) }
+    try await Launch.run(request, streams, keeping: capabilities) { mailbox.post(.launch($0)) }
   }
 
   func send(

@@ -84,7 +84,9 @@ final class SeccompSession: BackendSession {
   }
 
   func launch(_ request: LaunchRequest) async throws(PodError) -> LaunchedProcess {
-    try await Launch.run(request, streams) { supervisor.launch($0) }
+    try await Launch.run(
+      request, streams, keeping: supervisor.setup.configuration.capabilities
+    ) { supervisor.launch($0) }
   }
 
   func send(

@@ -1,7 +1,6 @@
 import CLinux
 import Glibc
 import PodCore
-import PodPtrace
 import PodTestSupport
 import Synchronization
 import Testing
@@ -9,18 +8,19 @@ import Testing
 /// What a host program has before, during and after pods (DESIGN.md §4.8), counted in a process of its own.
 @Suite("a good guest")
 struct GuestTests {
-  @Test("descriptors, threads and children are as before after 30 pods")
-  func nothingIsLeft() async {
-    await #expect(processExitsWith: .success) {
+  @Test(
+    "descriptors, threads and children are as before after 30 pods", arguments: TestBackend.usual)
+  func nothingIsLeft(backend: TestBackend) async {
+    await #expect(processExitsWith: .success) { [backend = backend as TestBackend] in
       // The first pods start what the language runtime keeps: its threads and timers.
-      for _ in 0..<5 { try await onePod() }
+      for _ in 0..<5 { try await onePod(backend) }
       try await Task.sleep(for: .milliseconds(10))
       let before = Holdings()
       // A counter that sees nothing would pass everything: it has to see one descriptor and one thread more.
       let extra = open("/dev/null", O_RDONLY)
       #expect(Holdings().descriptors == before.descriptors + 1)
       close(extra)
-      for _ in 0..<30 { try await onePod() }
+      for _ in 0..<30 { try await onePod(backend) }
       await settle { Holdings() == before }
       #expect(Holdings() == before)
       if Holdings() != before { print("before \(before), after \(Holdings())") }
@@ -28,22 +28,24 @@ struct GuestTests {
     }
   }
 
-  @Test("50 pods one after another and 8 at once: no more memory is in use than before")
-  func noGrowth() async {
-    await #expect(processExitsWith: .success) {
-      for _ in 0..<2 { try await eightPods() }
-      for _ in 0..<10 { try await onePod() }
+  @Test(
+    "50 pods one after another and 8 at once: no more memory is in use than before",
+    arguments: TestBackend.usual)
+  func noGrowth(backend: TestBackend) async {
+    await #expect(processExitsWith: .success) { [backend = backend as TestBackend] in
+      for _ in 0..<2 { try await eightPods(backend) }
+      for _ in 0..<10 { try await onePod(backend) }
       let before = Memory()
       // A counter that sees nothing would pass everything: a pod's table has to show.
-      let (seen, room) = try await withPod(backend: .ptrace) { _ in
+      let (seen, room) = try await withPod(backend: backend.backend) { _ in
         (Memory().addresses - before.addresses, PodConfiguration().capacity * 32)
       }
       if seen < room {
         print("a pod's table takes \(seen) bytes of addresses, less than \(room)")
         exit(2)
       }
-      for _ in 0..<50 { try await onePod() }
-      try await eightPods()
+      for _ in 0..<50 { try await onePod(backend) }
+      try await eightPods(backend)
       await settle { Memory().addresses - before.addresses < room * 4 }
       let after = Memory()
       let growth = (after.addresses - before.addresses, after.resident - before.resident)
@@ -53,11 +55,11 @@ struct GuestTests {
     }
   }
 
-  @Test("a host with 64 threads, waiting and working: all go on")
-  func manyThreads() async {
-    await #expect(processExitsWith: .success) {
+  @Test("a host with 64 threads, waiting and working: all go on", arguments: TestBackend.usual)
+  func manyThreads(backend: TestBackend) async {
+    await #expect(processExitsWith: .success) { [backend = backend as TestBackend] in
       let crew = Crew(waiting: 56, working: 8)
-      for _ in 0..<3 { try await onePod() }
+      for _ in 0..<3 { try await onePod(backend) }
       let before = crew.work
       for _ in 0..<200 where crew.work == before {
         try? await Task.sleep(for: .milliseconds(10))
@@ -68,18 +70,20 @@ struct GuestTests {
     }
   }
 
-  @Test("a host with 1 GiB of memory: its pods cost what a small host's do")
-  func largeHost() async throws {
+  @Test(
+    "a host with 1 GiB of memory: its pods cost what a small host's do",
+    arguments: TestBackend.usual)
+  func largeHost(backend: TestBackend) async throws {
     var pages = sysconf(Int32(_SC_AVPHYS_PAGES))
     pages *= sysconf(Int32(_SC_PAGESIZE))
     if pages < 3 << 30 { try Test.cancel("this machine has less than 3 GiB free") }
-    await #expect(processExitsWith: .success) {
+    await #expect(processExitsWith: .success) { [backend = backend as TestBackend] in
       func cost() async throws -> (faults: Int, time: Duration) {
         var best = (faults: Int.max, time: Duration.seconds(100))
         for _ in 0..<8 {
           let faults = Memory.faults
           let begin = ContinuousClock.now
-          try await withPod(backend: .ptrace) { pod in
+          try await withPod(backend: backend.backend) { pod in
             _ = try await pod.run(.name("true"), output: .discarded)
           }
           best.faults = min(best.faults, Memory.faults - faults)
@@ -109,17 +113,19 @@ struct GuestTests {
     }
   }
 
-  @Test("a host that ignores SIGCHLD, has no standard streams, and has moved")
-  func oddHost() async {
-    await #expect(processExitsWith: .success) {
+  @Test(
+    "a host that ignores SIGCHLD, has no standard streams, and has moved",
+    arguments: TestBackend.usual)
+  func oddHost(backend: TestBackend) async {
+    await #expect(processExitsWith: .success) { [backend = backend as TestBackend] in
       // The language's runtime has what it needs before.
-      try await onePod()
+      try await onePod(backend)
       signal(SIGCHLD, SIG_IGN)
       for descriptor: Int32 in 0...2 { close(descriptor) }
       chdir("/usr")
       umask(0o027)
       for _ in 0..<3 {
-        try await withPod(backend: .ptrace) { pod in
+        try await withPod(backend: backend.backend) { pod in
           let result = try await pod.run(
             .name("sh"), arguments: ["-c", "pwd; umask; (exit 3) & wait $!; echo $?"],
             input: .none, output: .string(limit: 100), error: .combinedWithOutput)
@@ -139,21 +145,23 @@ struct GuestTests {
     }
   }
 
-  @Test("8 pods at once, in a host with 256 descriptors")
-  func fewDescriptors() async {
-    await #expect(processExitsWith: .success) {
+  @Test("8 pods at once, in a host with 256 descriptors", arguments: TestBackend.usual)
+  func fewDescriptors(backend: TestBackend) async {
+    await #expect(processExitsWith: .success) { [backend = backend as TestBackend] in
       var limit = rlimit(rlim_cur: 256, rlim_max: 256)
       setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-      try await eightPods()
+      try await eightPods(backend)
       exit(0)
     }
   }
 
-  @Test("signal dispositions, mask, directory and limits are the host's own")
-  func unchanged() async {
-    await #expect(processExitsWith: .success) {
+  @Test(
+    "signal dispositions, mask, directory and limits are the host's own",
+    arguments: TestBackend.usual)
+  func unchanged(backend: TestBackend) async {
+    await #expect(processExitsWith: .success) { [backend = backend as TestBackend] in
       let before = Attributes()
-      try await withPod(backend: .ptrace) { pod in
+      try await withPod(backend: backend.backend) { pod in
         _ = try await pod.run(.name("true"), output: .discarded)
         if Attributes() != before { exit(2) }
       }
@@ -162,17 +170,17 @@ struct GuestTests {
   }
 }
 
-private func onePod() async throws {
-  try await withPod(backend: .ptrace) { pod in
+private func onePod(_ backend: TestBackend) async throws {
+  try await withPod(backend: backend.backend) { pod in
     let result = try await pod.run(
       .name("sh"), arguments: ["-c", "sleep 1000 & true; echo $$"], output: .string(limit: 100))
     #expect(result.standardOutput == "2\n")
   }
 }
 
-private func eightPods() async throws {
+private func eightPods(_ backend: TestBackend) async throws {
   try await withThrowingTaskGroup(of: Void.self) { group in
-    for _ in 0..<8 { group.addTask { try await onePod() } }
+    for _ in 0..<8 { group.addTask { try await onePod(backend) } }
     try await group.waitForAll()
   }
 }

@@ -15,9 +15,9 @@ struct HostWaitTests {
 
   @Test(
     "programs end as they should, whoever waits",
-    .timeLimit(.minutes(1)), arguments: ["nobody", "thread", "all", "handler"])
-  func fromTheStart(way: String) async throws {
-    let lines = try await host(way, "3")
+    .timeLimit(.minutes(1)), arguments: ["nobody", "thread", "all", "handler"], TestBackend.usual)
+  func fromTheStart(way: String, backend: TestBackend) async throws {
+    let lines = try await host(way, "3", backend.rawValue)
     #expect(lines.last == "done", "\(lines)")
     // On a machine so busy that the host's wait comes after the first pod's beginning, that pod may fail; the next ones
     // know.
@@ -27,14 +27,14 @@ struct HostWaitTests {
 
   @Test(
     "a wait that begins in the middle harms no program, or the pod fails and says why",
-    .timeLimit(.minutes(1)))
-  func late() async throws {
+    .timeLimit(.minutes(1)), arguments: TestBackend.usual)
+  func late(backend: TestBackend) async throws {
     for _ in 0..<2 {
-      let lines = try await host("late", "1")
+      let lines = try await host("late", "1", backend.rawValue)
       #expect(lines.count == 2 && lines.last == "done", "\(lines)")
       let outcome = lines.first ?? ""
       #expect(outcome == "right" || outcome.contains("waits for any child"), "\(outcome)")
-      print("a late wait:", outcome)
+      print("\(backend): a late wait:", outcome)
     }
   }
 }

@@ -1,15 +1,12 @@
 import Glibc
 import PodCore
-import PodPtrace
 import PodTestSupport
 import SystemPackage
 import Testing
 
 /// Pods that end, are full, or are disturbed while programs start.
-@Suite("A pod's life under the ptrace backend")
+@Suite("A pod's life")
 struct PodLifeTests {
-  static let stops = [PtraceBackend.Stops.filtered, .everyCall]
-
   /// A request that takes no descriptor of its own.
   private func request(
     _ program: String, _ arguments: [String], _ null: FileDescriptor
@@ -25,12 +22,13 @@ struct PodLifeTests {
     return try await body(null)
   }
 
-  @Test("ends although programs are being started", .timeLimit(.minutes(1)), arguments: stops)
-  func endsWhileLaunching(stops: PtraceBackend.Stops) async throws {
+  @Test(
+    "ends although programs are being started", .timeLimit(.minutes(1)), arguments: TestBackend.all)
+  func endsWhileLaunching(backend: TestBackend) async throws {
     let mark = "1000.\(Int.random(in: 100_000...999_999))"
     try await withNull { null in
       for round in 0..<20 {
-        try await withPod(backend: .ptrace(stops: stops)) { pod in
+        try await withPod(backend: backend.backend) { pod in
           _ = try await pod.launch(request("sleep", [mark], null))
           for _ in 0..<4 {
             Task {
@@ -46,12 +44,12 @@ struct PodLifeTests {
     #expect(left.lines.isEmpty, "left behind: \(left.lines)")
   }
 
-  @Test("a full pod says so, and goes on", .timeLimit(.minutes(1)), arguments: stops)
-  func full(stops: PtraceBackend.Stops) async throws {
+  @Test("a full pod says so, and goes on", .timeLimit(.minutes(1)), arguments: TestBackend.all)
+  func full(backend: TestBackend) async throws {
     var configuration = PodConfiguration()
     configuration.capacity = 16
     try await withNull { null in
-      try await withPod(configuration, backend: .ptrace(stops: stops)) { pod in
+      try await withPod(configuration, backend: backend.backend) { pod in
         var programs: [LaunchedProcess] = []
         for _ in 0..<15 {
           programs.append(try await pod.launch(request("sleep", ["1000"], null)))
@@ -69,12 +67,12 @@ struct PodLifeTests {
 
   @Test(
     "a program that finds no room for another thread is told so", .timeLimit(.minutes(1)),
-    arguments: stops)
-  func fullOfThreads(stops: PtraceBackend.Stops) async throws {
+    arguments: TestBackend.all)
+  func fullOfThreads(backend: TestBackend) async throws {
     var configuration = PodConfiguration()
     configuration.capacity = 16
     let program = try await TestPrograms.path("many_threads")
-    try await withPod(configuration, backend: .ptrace(stops: stops)) { pod in
+    try await withPod(configuration, backend: backend.backend) { pod in
       let result = try await pod.run(
         .path(FilePath(program)), input: .none, output: .string(limit: 1000),
         error: .combinedWithOutput)
@@ -84,10 +82,10 @@ struct PodLifeTests {
 
   @Test(
     "programs are started however many are asked for at once", .timeLimit(.minutes(1)),
-    arguments: stops)
-  func manyLaunches(stops: PtraceBackend.Stops) async throws {
+    arguments: TestBackend.all)
+  func manyLaunches(backend: TestBackend) async throws {
     try await withNull { null in
-      try await withPod(backend: .ptrace(stops: stops)) { pod in
+      try await withPod(backend: backend.backend) { pod in
         try await withThrowingTaskGroup(of: Pod.TerminationStatus.self) { group in
           for _ in 0..<400 {
             group.addTask {
@@ -102,10 +100,10 @@ struct PodLifeTests {
 
   @Test(
     "an init that somebody stops or kills doesn't keep the pod", .timeLimit(.minutes(1)),
-    arguments: stops)
-  func disturbedInit(stops: PtraceBackend.Stops) async throws {
+    arguments: TestBackend.all)
+  func disturbedInit(backend: TestBackend) async throws {
     try await withNull { null in
-      try await withPod(backend: .ptrace(stops: stops)) { pod in
+      try await withPod(backend: backend.backend) { pod in
         let program = try await pod.launch(request("sleep", ["1000"], null))
         let podInit = try #require(pod.names[VirtualName(rawValue: 1)]).physicalIdentifier
         kill(podInit.rawValue, SIGSTOP)

@@ -1,7 +1,6 @@
 import CLinux
 import Glibc
 import PodCore
-import PodPtrace
 import PodTestSupport
 import SystemPackage
 import Testing
@@ -39,7 +38,7 @@ struct ProcessConformanceTests {
   @Test(
     "programs that may be executed and not read",
     arguments: ["waiting", "clone_words", "signal_payloads"],
-    [TestEnvironment.nativeUnprivileged, .ptraceUnprivileged])
+    TestEnvironment.unprivileged)
   func unreadable(program: String, environment: TestEnvironment) async throws {
     guard getuid() == 0 else { try Test.cancel("only root can make a file that others can't read") }
     let outcome = try await environment.run(try await TestPrograms.unreadable(program))
@@ -87,12 +86,12 @@ struct ProcessConformanceTests {
 
   @Test(
     "a descriptor of a process outside gives nothing",
-    arguments: [PtraceBackend.Stops.filtered, .everyCall])
-  func foreignHandle(stops: PtraceBackend.Stops) async throws {
+    arguments: TestBackend.all)
+  func foreignHandle(backend: TestBackend) async throws {
     let program = try await TestPrograms.path("foreign_handle")
     let handle = CLinux_pidfd_open(getpid(), 0)
     try #require(handle >= 0)
-    let result = try await withPod(backend: .ptrace(stops: stops)) { pod in
+    let result = try await withPod(backend: backend.backend) { pod in
       try await pod.run(
         .path(FilePath(program)),
         input: .fileDescriptor(
@@ -104,7 +103,7 @@ struct ProcessConformanceTests {
 
   @Test(
     "a user's processes outside keep their priorities",
-    arguments: [TestEnvironment.ptrace, .ptraceEveryCall])
+    arguments: TestEnvironment.own.filter(\.isPod))
   func usersProcessesOutside(environment: TestEnvironment) async throws {
     let before = getpriority(Int32(PRIO_PROCESS.rawValue), UInt32(getpid()))
     let outcome = try await environment.run(
@@ -116,7 +115,7 @@ struct ProcessConformanceTests {
   @Test(
     "static programs of another C library",
     arguments: programs.filter { !needsKernelHeaders.contains($0) },
-    [TestEnvironment.native, .ptrace, .ptraceEveryCall])
+    TestEnvironment.own)
   func musl(program: String, environment: TestEnvironment) async throws {
     let outcome = try await environment.run(try await TestPrograms.path(program, .musl))
     #expect(outcome.status == .exited(0), "\(outcome.output)")

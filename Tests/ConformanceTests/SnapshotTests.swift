@@ -1,6 +1,5 @@
 import Foundation
 import PodCore
-import PodPtrace
 import PodTestSupport
 import SystemPackage
 import Testing
@@ -49,9 +48,11 @@ struct SnapshotTests {
     }
   }
 
-  @Test("processes of another pod have the names of the first one's", .timeLimit(.minutes(1)))
-  func secondPod() async throws {
-    try await withPod(backend: .ptrace) { pod in
+  @Test(
+    "processes of another pod have the names of the first one's", .timeLimit(.minutes(1)),
+    arguments: TestBackend.usual)
+  func secondPod(backend: TestBackend) async throws {
+    try await withPod(backend: backend.backend) { pod in
       // The names are none that a new pod would give by itself.
       for _ in 0..<5 {
         _ = try await pod.run(.name("true"), output: .discarded, error: .discarded)
@@ -63,7 +64,7 @@ struct SnapshotTests {
         var configuration = PodConfiguration()
         configuration.restoredNames = try JSONDecoder().decode(PodSnapshot.self, from: text)
         #expect(configuration.restoredNames == snapshot)
-        second = try await withPod(configuration, backend: .ptrace) { other in
+        second = try await withPod(configuration, backend: backend.backend) { other in
           try await runFamily(in: other, gaps: 0) {
             let copy = other.snapshot()
             #expect(names(copy) == names(snapshot))
@@ -78,8 +79,9 @@ struct SnapshotTests {
     }
   }
 
-  @Test("a snapshot that doesn't fit is refused before anything has run")
-  func notFitting() async throws {
+  @Test(
+    "a snapshot that doesn't fit is refused before anything has run", arguments: TestBackend.usual)
+  func notFitting(backend: TestBackend) async throws {
     var configuration = PodConfiguration()
     configuration.restoredNames = try PodSnapshot(
       processes: .init(
@@ -92,7 +94,7 @@ struct SnapshotTests {
         ]))
     configuration.highestProcess = 300
     await #expect {
-      try await withPod(configuration, backend: .ptrace) { _ in }
+      try await withPod(configuration, backend: backend.backend) { _ in }
     } throws: { error in
       (error as? PodError)?.code == .invalidConfiguration && "\(error)".contains("process 4000")
     }

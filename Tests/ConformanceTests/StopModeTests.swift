@@ -1,5 +1,4 @@
 import PodCore
-import PodPtrace
 import PodTestSupport
 import Testing
 
@@ -12,7 +11,7 @@ struct StopModeTests {
   ) async throws -> TestEnvironment.Outcome {
     let wrapper = try await TestPrograms.path("without_seccomp")
     return try await TestEnvironment.native.run(
-      wrapper, ["\(errno)", when, try TestPrograms.podrun()] + words)
+      wrapper, ["\(errno)", when, try TestPrograms.podrun(), "--backend", "ptrace"] + words)
   }
 
   @Test("every call stops, and podrun says so", arguments: [1, 13, 16, 22, 38] as [Int32])
@@ -55,7 +54,7 @@ struct StopModeTests {
   @Test("where filters are to be had, nothing is degraded")
   func filtered() async throws {
     let outcome = try await TestEnvironment.native.run(
-      try TestPrograms.podrun(), ["--verbose", "--", "true"])
+      try TestPrograms.podrun(), ["--backend", "ptrace", "--verbose", "--", "true"])
     #expect(outcome.status == .exited(0))
     #expect(!outcome.output.contains("degraded"), "\(outcome.output)")
   }

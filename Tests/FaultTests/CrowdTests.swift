@@ -1,5 +1,4 @@
 import Glibc
-import PodPtrace
 import PodTestSupport
 import SystemPackage
 import Testing
@@ -26,10 +25,12 @@ struct CrowdTests {
     #expect(await eventually { space.count == 1 }, "\(space.entries)")
   }
 
-  @Test("a program that executes itself again and again", .timeLimit(.minutes(2)))
-  func execs() async throws {
+  @Test(
+    "a program that executes itself again and again", .timeLimit(.minutes(2)),
+    arguments: TestBackend.usual)
+  func execs(backend: TestBackend) async throws {
     let program = try await TestPrograms.path("exec_chain")
-    try await withPod(backend: .ptrace) { pod in
+    try await withPod(backend: backend.backend) { pod in
       let result = try await pod.run(
         .path(FilePath(program)), arguments: ["\(Amount.of(100, long: 500))"],
         platformOptions: user(), output: .string(limit: 10_000), error: .combinedWithOutput)
@@ -60,15 +61,17 @@ struct CrowdTests {
     return process
   }
 
-  @Test("a fork bomb that the pod's end ends", .timeLimit(.minutes(3)))
-  func bombEndsWithPod() async throws {
+  @Test(
+    "a fork bomb that the pod's end ends", .timeLimit(.minutes(3)),
+    arguments: TestBackend.usual)
+  func bombEndsWithPod(backend: TestBackend) async throws {
     let crowd = Amount.of(300, long: 2_000)
     let program = try await TestPrograms.path("crowd")
     let clock = ContinuousClock()
     let begin = clock.now
     var system: SystemNames<ProcessID>?
     var physical: [Int32] = []
-    let made = try await withPod(backend: .ptrace) { pod in
+    let made = try await withPod(backend: backend.backend) { pod in
       _ = try await makeCrowd(pod, program, crowd)
       let made = clock.now
       system = pod.names.tables.processes.system
@@ -77,17 +80,21 @@ struct CrowdTests {
       return made
     }
     let ended = clock.now
-    print("crowd of \(crowd): made in \(made - begin), ended with its pod in \(ended - made)")
+    print(
+      "\(backend): crowd of \(crowd): made in \(made - begin), ended with its pod in \(ended - made)"
+    )
     for process in physical { #expect(kill(process, 0) != 0 || HostProcess(process)?.state == "Z") }
     let outside = try #require(system)
     #expect(physical.allSatisfy { outside.owner(of: PhysicalName(rawValue: $0)) == nil })
   }
 
-  @Test("a fork bomb that a signal ends", .timeLimit(.minutes(3)))
-  func bombIsKilled() async throws {
+  @Test(
+    "a fork bomb that a signal ends", .timeLimit(.minutes(3)),
+    arguments: TestBackend.usual)
+  func bombIsKilled(backend: TestBackend) async throws {
     let crowd = Amount.of(300, long: 2_000)
     let program = try await TestPrograms.path("crowd")
-    try await withPod(backend: .ptrace) { pod in
+    try await withPod(backend: backend.backend) { pod in
       let clock = ContinuousClock()
       let process = try await makeCrowd(pod, program, crowd)
       // The group is the first child's; its name is the second that the pod gave to a process of the program's.
@@ -103,15 +110,17 @@ struct CrowdTests {
         return space.count == 1
       }
       #expect(isOver)
-      print("crowd of \(crowd): killed and forgotten in \(clock.now - begin)")
+      print("\(backend): crowd of \(crowd): killed and forgotten in \(clock.now - begin)")
       await expectOnlyInit(pod)
     }
   }
 
-  @Test("no more processes for the user", .timeLimit(.minutes(2)))
-  func userLimit() async throws {
+  @Test(
+    "no more processes for the user", .timeLimit(.minutes(2)),
+    arguments: TestBackend.usual)
+  func userLimit(backend: TestBackend) async throws {
     let program = try await TestPrograms.path("no_more_processes")
-    try await withPod(backend: .ptrace) { pod in
+    try await withPod(backend: backend.backend) { pod in
       for _ in 0..<Amount.of(1, long: 5) {
         let result = try await pod.run(
           .path(FilePath(program)), arguments: ["\(Amount.of(60, long: 400))"],
@@ -125,8 +134,10 @@ struct CrowdTests {
     }
   }
 
-  @Test("no more numbers in the host's pid namespace", .timeLimit(.minutes(2)))
-  func noMoreNumbers() async throws {
+  @Test(
+    "no more numbers in the host's pid namespace", .timeLimit(.minutes(2)),
+    arguments: TestBackend.usual)
+  func noMoreNumbers(backend: TestBackend) async throws {
     let tier = try await TestPrograms.path("tier")
     let namespace = ["--pid-namespace", "--sysctl", "kernel/pid_max=360", "--"]
     let probe = try await TestEnvironment.native.run(tier, namespace + ["true"])
@@ -135,11 +146,11 @@ struct CrowdTests {
     }
     let program = try await TestPrograms.path("no_more_processes")
     let outcome = try await TestEnvironment.native.run(
-      tier, namespace + [try TestPrograms.podrun(), "--", program, "0"])
+      tier, namespace + [try TestPrograms.podrun()] + backend.options + ["--", program, "0"])
     #expect(outcome.status == .exited(0), "\(outcome.output)")
     // A handful are the host's: processes and threads of podrun, and init.
     let made = outcome.lines.first?.split(separator: " ").compactMap { Int($0) } ?? []
     #expect(made.count == 3 && made.allSatisfy { $0 > 20 }, "\(outcome.output)")
-    print("pid_max 360: \(outcome.lines)")
+    print("\(backend): pid_max 360: \(outcome.lines)")
   }
 }

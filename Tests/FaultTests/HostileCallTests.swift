@@ -1,6 +1,5 @@
 import Glibc
 import PodCore
-import PodPtrace
 import PodTestSupport
 import SystemPackage
 import Testing
@@ -18,8 +17,8 @@ struct HostileCallTests {
 
   @Test(
     "get the errno that they get without a pod", .timeLimit(.minutes(10)),
-    arguments: Amount.isLong ? 1...8 : 1...1)
-  func sameErrno(seed: Int) async throws {
+    arguments: Amount.isLong ? 1...8 : 1...1, TestBackend.usual)
+  func sameErrno(seed: Int, backend: TestBackend) async throws {
     let program = try await TestPrograms.path("hostile_calls")
     let words = [program, "compare", "\(seed)", "\(Amount.of(3, long: 6))"]
     let user = "\(Amount.user())"
@@ -29,7 +28,8 @@ struct HostileCallTests {
       ? ["setpriv", "--no-new-privs", "--reuid", user, "--regid", user, "--clear-groups"]
       : ["setpriv", "--no-new-privs"]
     let native = try await outcomes(asUser + words)
-    let inPod = try await outcomes(asUser + [try TestPrograms.podrun(), "--"] + words)
+    let inPod = try await outcomes(
+      asUser + [try TestPrograms.podrun()] + backend.options + ["--"] + words)
     #expect(native.count > 700)
     #expect(native.count == inPod.count)
     var compared = 0
@@ -63,10 +63,10 @@ struct HostileCallTests {
 
   @Test(
     "never disturb the supervisor, while memory changes under it", .timeLimit(.minutes(5)),
-    arguments: Amount.isLong ? 1...5 : 1...1)
-  func storm(seed: Int) async throws {
+    arguments: Amount.isLong ? 1...5 : 1...1, TestBackend.usual)
+  func storm(seed: Int, backend: TestBackend) async throws {
     let program = try await TestPrograms.path("hostile_calls")
-    try await withPod(backend: .ptrace) { pod in
+    try await withPod(backend: backend.backend) { pod in
       var options = Pod.PlatformOptions()
       if getuid() == 0 {
         options.userID = Amount.user()
@@ -78,7 +78,7 @@ struct HostileCallTests {
         arguments: ["storm", "\(seed)", "\(Amount.of(2_000, long: 20_000))"],
         platformOptions: options, output: .string(limit: 10_000), error: .combinedWithOutput)
       #expect(result.terminationStatus == .exited(0), "\(result.standardOutput)")
-      print("storm \(seed): \(result.standardOutput)", terminator: "")
+      print("\(backend): storm \(seed): \(result.standardOutput)", terminator: "")
       #expect(await pod.settledDisagreements() == [])
       let after = try await pod.run(
         .name("sh"), arguments: ["-c", "true & wait $! && echo $PPID"], output: .string(limit: 100))
@@ -86,12 +86,10 @@ struct HostileCallTests {
     }
   }
 
-  @Test("memory that a pod put into a process can be taken away by it")
-  func withoutScratch() async throws {
-    let program = try await TestPrograms.path("without_scratch")
-    for environment in [TestEnvironment.native, .ptrace] {
-      let outcome = try await environment.run(program)
-      #expect(outcome.status == .exited(0), "\(outcome.output)")
-    }
+  @Test(
+    "memory that a pod put into a process can be taken away by it", arguments: TestEnvironment.own)
+  func withoutScratch(environment: TestEnvironment) async throws {
+    let outcome = try await environment.run(try await TestPrograms.path("without_scratch"))
+    #expect(outcome.status == .exited(0), "\(outcome.output)")
   }
 }

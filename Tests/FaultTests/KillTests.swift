@@ -1,5 +1,4 @@
 import Glibc
-import PodPtrace
 import PodTestSupport
 import Subprocess
 import SystemPackage
@@ -10,12 +9,14 @@ import Testing
 /// SIGKILL at random moments: of the pod's processes, and of the host program.
 @Suite("Kills at random moments", .serialized)
 struct KillTests {
-  @Test("processes of the pod, by the host: its tables are exact", .timeLimit(.minutes(5)))
-  func processes() async throws {
+  @Test(
+    "processes of the pod, by the host: its tables are exact", .timeLimit(.minutes(5)),
+    arguments: TestBackend.usual)
+  func processes(backend: TestBackend) async throws {
     let program = try await TestPrograms.path("busy_family")
     var kills = 0
     for round in 0..<Amount.of(3, long: 30) {
-      try await withPod(backend: .ptrace) { pod in
+      try await withPod(backend: backend.backend) { pod in
         let families = try await withThrowingTaskGroup(of: LaunchedProcess.self) { group in
           for _ in 0..<3 {
             group.addTask {
@@ -53,11 +54,13 @@ struct KillTests {
         #expect(after.terminationStatus == .exited(0))
       }
     }
-    print("\(kills) kills by the host")
+    print("\(backend): \(kills) kills by the host")
   }
 
-  @Test("processes of the pod, by each other: its tables are exact", .timeLimit(.minutes(5)))
-  func eachOther() async throws {
+  @Test(
+    "processes of the pod, by each other: its tables are exact", .timeLimit(.minutes(5)),
+    arguments: TestBackend.usual)
+  func eachOther(backend: TestBackend) async throws {
     let program = try await TestPrograms.path("busy_family")
     let script = """
       for i in 1 2 3; do \(program) 100000 & families="$families $!"; done
@@ -70,12 +73,12 @@ struct KillTests {
       wait
       echo $killed
       """
-    try await withPod(backend: .ptrace) { pod in
+    try await withPod(backend: backend.backend) { pod in
       let result = try await pod.run(
         .name("bash"), arguments: ["-c", script], output: .string(limit: 1_000), error: .discarded)
       #expect(result.terminationStatus == .exited(0))
       #expect(Int(result.standardOutput.dropLast()) ?? 0 > 0, "\(result.standardOutput)")
-      print("kills by each other: \(result.standardOutput)", terminator: "")
+      print("\(backend): kills by each other: \(result.standardOutput)", terminator: "")
       let table = pod.names.tables.processes
       let isOver = await eventually {
         _ = await pod.processes()
@@ -86,8 +89,10 @@ struct KillTests {
     }
   }
 
-  @Test("the host program, under load: it leaves nothing behind", .timeLimit(.minutes(20)))
-  func host() async throws {
+  @Test(
+    "the host program, under load: it leaves nothing behind", .timeLimit(.minutes(20)),
+    arguments: TestBackend.usual)
+  func host(backend: TestBackend) async throws {
     let program = try await TestPrograms.path("busy_family")
     let podrun = try TestPrograms.podrun()
     let user = Amount.user()
@@ -98,7 +103,7 @@ struct KillTests {
     for round in 0..<rounds {
       let mark = "mark-\(user)-\(round)"
       let script = "for i in 1 2 3; do \(program) 60000 \(mark) & done; wait"
-      let command = [podrun, "--", "bash", "-c", script]
+      let command = [podrun] + backend.options + ["--", "bash", "-c", script]
       let asUser =
         owned
         ? ["setpriv", "--reuid", "\(user)", "--regid", "\(user)", "--clear-groups"] + command
@@ -133,7 +138,7 @@ struct KillTests {
     #expect(after.isEmpty, "\(after)")
     let zombies = HostProcess.all(of: user).filter { $0.state == "Z" }
     print(
-      "host killed \(rounds) times: nothing left, \(slowest) at most until all had ended, "
+      "\(backend): host killed \(rounds) times: nothing left, \(slowest) at most until all had ended, "
         + "\(owned ? zombies.count : 0) zombies that process 1 hasn't reaped")
   }
 

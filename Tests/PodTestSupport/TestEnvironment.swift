@@ -1,6 +1,5 @@
 import Glibc
 public import PodCore
-import PodPtrace
 import Subprocess
 import SystemPackage
 public import Testing
@@ -11,49 +10,84 @@ public enum TestEnvironment: String, CaseIterable, Sendable, CustomTestStringCon
   case native
   /// As nobody, in no pod.
   case nativeUnprivileged = "native, unprivileged"
+  /// In a pod of the seccomp backend within the test's own process.
+  case seccomp
+  /// In such a pod that podrun makes as nobody.
+  case seccompUnprivileged = "seccomp, unprivileged"
   /// In a pod of the ptrace backend within the test's own process.
   case ptrace
   /// In such a pod without a filter: every call stops.
   case ptraceEveryCall = "ptrace, every call"
-  /// In a pod that podrun makes as nobody.
+  /// In a pod of the ptrace backend that podrun makes as nobody.
   case ptraceUnprivileged = "ptrace, unprivileged"
+
+  /// Those whose backends exist (``TestBackend/all``).
+  public static let allCases = [
+    native, nativeUnprivileged, seccomp, seccompUnprivileged, ptrace, ptraceEveryCall,
+    ptraceUnprivileged,
+  ].filter { $0.backend.map(TestBackend.all.contains) ?? true }
+
+  /// Those in which the program is in a pod.
+  public static let pods = allCases.filter(\.isPod)
+
+  /// Those that are the user's who runs the tests, and in which a pod is made by the test's own process.
+  public static let own = allCases.filter { !$0.isUnprivileged }
+
+  /// Those of another user, where root runs the tests.
+  public static let unprivileged = allCases.filter(\.isUnprivileged)
 
   /// The name in reports.
   public var testDescription: String { rawValue }
 
   /// Whether the program is in a pod.
-  public var isPod: Bool { self != .native && self != .nativeUnprivileged }
+  public var isPod: Bool { backend != nil }
 
-  /// Those in which the program is in a pod.
-  public static let pods = allCases.filter(\.isPod)
+  /// Whether the program is nobody's.
+  public var isUnprivileged: Bool {
+    switch self {
+    case .nativeUnprivileged, .seccompUnprivileged, .ptraceUnprivileged: true
+    case .native, .seccomp, .ptrace, .ptraceEveryCall: false
+    }
+  }
+
+  /// What the pod is made with; nil in no pod.
+  public var backend: TestBackend? {
+    switch self {
+    case .native, .nativeUnprivileged: nil
+    case .seccomp, .seccompUnprivileged: .seccomp
+    case .ptrace, .ptraceUnprivileged: .ptrace
+    case .ptraceEveryCall: .ptraceEveryCall
+    }
+  }
 
   /// Runs a program and returns how it ended and what it wrote to both outputs.
   ///
   /// - Parameters:
   ///   - program: A name for PATH, or a path.
   ///   - arguments: Without the program's own name.
+  ///   - configuration: Of a pod that the test's own process makes.
   ///   - seconds: After which everything is killed and the result is nil.
   public func run(
-    _ program: String, _ arguments: [String] = [], seconds: Int = 60
+    _ program: String, _ arguments: [String] = [],
+    configuration: PodConfiguration = PodConfiguration(), seconds: Int = 60
   ) async throws -> Outcome {
     try await withTimeLimit(seconds: seconds) {
-      switch self {
-      case .native: return try await native([program] + arguments)
-      case .nativeUnprivileged:
-        return try await native(try Self.asNobody([program] + arguments))
-      case .ptrace, .ptraceEveryCall:
-        let stops = self == .ptrace ? PtraceBackend.Stops.filtered : .everyCall
-        return try await withPod(backend: .ptrace(stops: stops)) { pod in
-          let result = try await pod.run(
-            program.contains("/") ? .path(FilePath(program)) : .name(program),
-            arguments: Pod.Arguments(arguments),
-            environment: .inherit.updating(["PATH": Self.path]), input: .none,
-            output: .string(limit: 1 << 22), error: .combinedWithOutput)
-          return Outcome(result.terminationStatus, result.standardOutput)
-        }
-      case .ptraceUnprivileged:
+      guard let backend else {
+        let command = [program] + arguments
+        return try await native(isUnprivileged ? try Self.asNobody(command) : command)
+      }
+      if isUnprivileged {
         return try await native(
-          try Self.asNobody([try TestPrograms.podrun(), "--", program] + arguments))
+          try Self.asNobody(
+            [try TestPrograms.podrun()] + backend.options + ["--", program] + arguments))
+      }
+      return try await withPod(configuration, backend: backend.backend) { pod in
+        let result = try await pod.run(
+          program.contains("/") ? .path(FilePath(program)) : .name(program),
+          arguments: Pod.Arguments(arguments),
+          environment: .inherit.updating(["PATH": Self.path]), input: .none,
+          output: .string(limit: 1 << 22), error: .combinedWithOutput)
+        return Outcome(result.terminationStatus, result.standardOutput)
       }
     }
   }
@@ -80,7 +114,7 @@ public enum TestEnvironment: String, CaseIterable, Sendable, CustomTestStringCon
     switch result.terminationStatus {
     case .exited(let status):
       // podrun's status for a program that a signal killed.
-      if self == .ptraceUnprivileged, status > 128, status <= 128 + 64 {
+      if isPod, status > 128, status <= 128 + 64 {
         return Outcome(.signaled(status - 128), result.standardOutput)
       }
       return Outcome(.exited(status), result.standardOutput)

@@ -5,33 +5,37 @@ import Testing
 
 @Suite("What podrun prints", .timeLimit(.minutes(5)))
 struct ReportTests {
-  @Test("--trace prints virtual and physical names")
-  func trace() async throws {
-    let outcome = try await podrun(["--trace", "bash", "-c", "kill -0 $$; echo $$"])
+  @Test("--trace prints virtual and physical names", arguments: TestBackend.usual)
+  func trace(backend: TestBackend) async throws {
+    let outcome = try await podrun(
+      backend.options + ["--trace", "bash", "-c", "kill -0 $$; echo $$"])
     #expect(outcome.text == "2\n")
     #expect(outcome.error.contains(/\[2\] getpid\(.*\) = 2/))
     #expect(outcome.error.contains(/\[2\] kill\(2→\d+, 0/))
   }
 
-  @Test("--trace with --verbose reports what is refused, and numbers that nobody knows")
-  func refusals() async throws {
+  @Test(
+    "--trace with --verbose reports what is refused, and numbers that nobody knows",
+    arguments: TestBackend.usual)
+  func refusals(backend: TestBackend) async throws {
     try TestPrograms.require("python3")
     if try await isUnderFilter() {
       try Test.cancel("a filter that is here already answers these calls before the pod sees them")
     }
     let script = "import ctypes; c = ctypes.CDLL(None); c.syscall(425, 1, 0); c.syscall(1000)"
-    let outcome = try await podrun(["--trace", "--verbose", "python3", "-c", script])
+    let outcome = try await podrun(
+      backend.options + ["--trace", "--verbose", "python3", "-c", script])
     #expect(outcome.status == 0)
     #expect(outcome.error.contains("process 2: io_uring_setup was refused"), "\(outcome.error)")
     #expect(outcome.error.contains("process 2: call 1000 was refused"), "\(outcome.error)")
   }
 
-  @Test("--verbose says what the pod is and who is in it")
-  func verbose() async throws {
-    let outcome = try await podrun(["--verbose", "sh", "-c", "sleep 0; exit 5"])
+  @Test("--verbose says what the pod is and who is in it", arguments: TestBackend.usual)
+  func verbose(backend: TestBackend) async throws {
+    let outcome = try await podrun(backend.options + ["--verbose", "sh", "-c", "sleep 0; exit 5"])
     #expect(outcome.status == 5)
     for line in [
-      "containment of processes: namedOnly", "containment of files: none",
+      "containment of processes: ", "containment of files: none", "capabilities that ",
       "process 2 (", "process 3 (", "process 2 ended: exited(5)",
     ] { #expect(outcome.error.contains(line), "\(outcome.error)") }
     #expect(outcome.error.split(separator: "\n").allSatisfy { $0.hasPrefix("podrun: ") })

@@ -5,26 +5,34 @@ import Testing
 @Suite("podrun on a terminal", .timeLimit(.minutes(5)))
 struct TerminalTests {
   /// Where the shell runs that somebody types to.
-  enum Place: String, CaseIterable, CustomTestStringConvertible {
-    case native
-    case pod
+  struct Place: Sendable, CustomTestStringConvertible {
+    /// nil in no pod.
+    let backend: TestBackend?
     /// The terminal is root's, where root runs the tests, so podrun may not open it again.
-    case podOfNobody = "pod of nobody"
+    var isNobodys = false
 
-    var testDescription: String { rawValue }
+    static let all =
+      [Place(backend: nil)]
+      + TestBackend.usual.flatMap {
+        [Place(backend: $0), Place(backend: $0, isNobodys: true)]
+      }
+
+    var testDescription: String {
+      (backend?.rawValue ?? "native") + (isNobodys ? ", of nobody" : "")
+    }
 
     fileprivate func command(_ program: [String]) throws -> [String] {
-      switch self {
-      case .native: ["/usr/bin/env"] + program
-      case .pod: [try TestPrograms.podrun()] + program
-      case .podOfNobody:
-        ["/usr/bin/env"] + (try TestEnvironment.asNobody([try TestPrograms.podrun()] + program))
-      }
+      guard let backend else { return ["/usr/bin/env"] + program }
+      let command = [try TestPrograms.podrun()] + backend.options + program
+      return isNobodys ? ["/usr/bin/env"] + (try TestEnvironment.asNobody(command)) : command
     }
   }
 
-  private func shell(_ place: Place = .pod) async throws -> Typist {
-    let typist = try Typist(try place.command(["bash", "--norc", "--noediting", "-i"]))
+  /// A shell in a pod of podrun's own choice, unless it is said.
+  private func shell(_ place: Place? = nil) async throws -> Typist {
+    let program = ["bash", "--norc", "--noediting", "-i"]
+    let typist = try Typist(
+      try place?.command(program) ?? [try TestPrograms.podrun()] + program)
     try await typist.see("% ")
     return typist
   }
@@ -46,7 +54,7 @@ struct TerminalTests {
     #expect(try await typist.end() == 7)
   }
 
-  @Test("foreground group and session are the pod's", arguments: Place.allCases)
+  @Test("foreground group and session are the pod's", arguments: Place.all)
   func groupsOfTerminal(place: Place) async throws {
     let program = try await TestPrograms.path("terminal_groups")
     let typist = try Typist(try place.command([program]))
@@ -55,7 +63,7 @@ struct TerminalTests {
     #expect(status == 0, "\(text)")
   }
 
-  @Test("its size follows the outer one's", arguments: Place.allCases)
+  @Test("its size follows the outer one's", arguments: Place.all)
   func resize(place: Place) async throws {
     let typist = try await shell(place)
     try await typist.enter("stty size", see: "24 80")
@@ -65,7 +73,7 @@ struct TerminalTests {
     try await typist.enter("stty size", see: "41 101")
   }
 
-  @Test("Ctrl-C ends the foreground job only", arguments: Place.allCases)
+  @Test("Ctrl-C ends the foreground job only", arguments: Place.all)
   func interrupt(place: Place) async throws {
     let typist = try await shell(place)
     try await typist.enter("sleep 1000 & echo bg-$((1+1))", see: "bg-2")
@@ -80,7 +88,7 @@ struct TerminalTests {
     _ = try await typist.end()
   }
 
-  @Test("Ctrl-\\ ends the foreground job with SIGQUIT", arguments: Place.allCases)
+  @Test("Ctrl-\\ ends the foreground job with SIGQUIT", arguments: Place.all)
   func quit(place: Place) async throws {
     let typist = try await shell(place)
     try await typist.enter("ulimit -c 0; echo fg-$((1+1)); sleep 1000", see: "fg-2")
@@ -90,7 +98,7 @@ struct TerminalTests {
     try await typist.enter("echo status=$?", see: "status=131")
   }
 
-  @Test("Ctrl-Z stops a job, fg and bg continue it", arguments: Place.allCases)
+  @Test("Ctrl-Z stops a job, fg and bg continue it", arguments: Place.all)
   func jobControl(place: Place) async throws {
     let typist = try await shell(place)
     try await typist.enter("echo fg-$((1+1)); sleep 1000", see: "fg-2")
@@ -109,7 +117,7 @@ struct TerminalTests {
   }
 
   @Test(
-    "jobs, kill %1, wait, pipelines and traps of a shell on a terminal", arguments: Place.allCases)
+    "jobs, kill %1, wait, pipelines and traps of a shell on a terminal", arguments: Place.all)
   func shellWords(place: Place) async throws {
     let typist = try await shell(place)
     try await typist.enter("sleep 1000 & sleep 1001 & jobs; echo j-$((1+1))", see: "j-2")

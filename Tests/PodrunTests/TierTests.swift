@@ -14,7 +14,20 @@ struct TierTests {
     /// What it says where a filter that is here already denies clone3, as an engine's does.
     var orComplaint: String?
     var needsRoot = false
+    /// The only backend that this matters to in this way; nil when it's the same to all.
+    var only: TestBackend?
     var testDescription: String { options.joined(separator: " ") }
+  }
+
+  /// A lack and the backend that has to do without.
+  struct Case: CustomTestStringConvertible {
+    let lack: Lack
+    let backend: TestBackend
+    var testDescription: String { "\(backend) \(lack.testDescription)" }
+  }
+
+  static let cases = TestBackend.usual.flatMap { backend in
+    lacks.filter { $0.only ?? backend == backend }.map { Case(lack: $0, backend: backend) }
   }
 
   /// A user for limits that count all of a user's processes.
@@ -35,7 +48,7 @@ struct TierTests {
     Lack(options: ["--deny", "close_range=ENOSYS"], complaint: nil),
     Lack(options: ["--ignore-children"], complaint: nil),
     Lack(options: ["--close", "0", "--close", "1"], complaint: nil),
-    Lack(options: ["--deny", "ptrace"], complaint: "doesn't let a program trace"),
+    Lack(options: ["--deny", "ptrace"], complaint: "doesn't let a program trace", only: .ptrace),
     Lack(options: ["--deny", "memfd_create"], complaint: "memfd_create(2) is denied"),
     Lack(options: ["--deny", "memfd_create=ENOSYS"], complaint: "memfd_create(2) is denied"),
     Lack(options: ["--deny", "execveat"], complaint: "execveat(2) of files in memory is denied"),
@@ -54,13 +67,15 @@ struct TierTests {
     Lack(options: ["--hide", "/dev/pts"], complaint: nil, needsRoot: true),
   ]
 
-  @Test("without", arguments: lacks)
-  func lacking(_ lack: Lack) async throws {
+  @Test("without", arguments: cases)
+  func lacking(_ item: Case) async throws {
+    let lack = item.lack
     if lack.needsRoot, getuid() != 0 { try Test.cancel("only root can take this away") }
     let tier = try await TestPrograms.path("tier")
     let outcome = try await TestEnvironment.native.run(
-      tier, lack.options + ["--", try TestPrograms.podrun(), "--", "sh", "-c", "exit 7"],
-      seconds: 30)
+      tier,
+      lack.options + ["--", try TestPrograms.podrun()] + item.backend.options
+        + ["--", "sh", "-c", "exit 7"], seconds: 30)
     if lack.needsRoot, outcome.status == .exited(99) {
       try Test.cancel("can't be taken away here: \(outcome.output)")
     }
@@ -82,7 +97,8 @@ struct TierTests {
       for program in ["process_identity", "waiting", "spawning"] {
         let outcome = try await TestEnvironment.native.run(
           tier,
-          options + ["--", try TestPrograms.podrun(), "--", try await TestPrograms.path(program)])
+          options + ["--", try TestPrograms.podrun(), "--backend", "ptrace", "--"]
+            + [try await TestPrograms.path(program)])
         #expect(outcome.status == .exited(0), "\(program): \(outcome.output)")
       }
     }
@@ -101,13 +117,13 @@ struct TierTests {
     #expect(outcome.output.contains("/dev/pts"), "\(outcome.output)")
   }
 
-  @Test("few descriptors, and many processes in the pod")
-  func fewDescriptors() async throws {
+  @Test("few descriptors, and many processes in the pod", arguments: TestBackend.usual)
+  func fewDescriptors(backend: TestBackend) async throws {
     let tier = try await TestPrograms.path("tier")
     let outcome = try await TestEnvironment.native.run(
       tier,
-      ["--soft", "nofile=64", "--", try TestPrograms.podrun(), "--"]
-        + [try await TestPrograms.path("crowd"), "200"])
+      ["--soft", "nofile=64", "--", try TestPrograms.podrun()] + backend.options
+        + ["--", try await TestPrograms.path("crowd"), "200"])
     #expect(outcome.status == .exited(0), "\(outcome.output)")
   }
 }

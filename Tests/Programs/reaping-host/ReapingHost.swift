@@ -2,18 +2,19 @@ import CLinux
 import Glibc
 import PodCore
 import PodPtrace
+import PodSeccomp
 
 /// A host program that waits for any child, and so can take reports that are a pod's tracer's.
 ///
-/// `reaping-host nobody|thread|all|handler|late [PODS]` runs programs in pods meanwhile, and prints "right", or what was wrong; with
+/// `reaping-host nobody|thread|all|handler|late PODS seccomp|ptrace` runs programs in pods meanwhile, and prints "right", or what was wrong; with
 /// "late" it begins to wait in the middle of a pod, which may then fail: "failed: " and the pod's own words.
 @main
 struct ReapingHost {
   static func main() async {
-    let words = CommandLine.arguments.dropFirst()
-    let pods = words.dropFirst().first.flatMap { Int($0) } ?? 10
+    let words = CommandLine.arguments
+    guard words.count == 4, let pods = Int(words[2]) else { exit(64) }
     do {
-      switch words.first {
+      switch words[1] {
       case "nobody": break
       case "thread": takeReports(options: 0)
       case "all": takeReports(options: Int32(CLinux_WAIT_ALL))
@@ -31,6 +32,12 @@ struct ReapingHost {
       fflush(nil)
       exit(1)
     }
+  }
+
+  /// The backend that the last word names.
+  private static var backend: any Backend {
+    CommandLine.arguments.last == "seccomp"
+      ? SeccompBackend(fallback: .none) : PtraceBackend(stops: .filtered)
   }
 
   /// Makes a thread that does nothing but wait for any child.
@@ -93,7 +100,7 @@ struct ReapingHost {
   }
 
   private static func runPod(_ events: inout PodEvents?) async throws -> String? {
-    try await withPod(backend: .ptrace) { pod in
+    try await withPod(backend: backend) { pod in
       events = pod.events
       async let one = runProgram(in: pod)
       async let other = runProgram(in: pod)
@@ -108,7 +115,7 @@ struct ReapingHost {
   ///
   /// - Returns: What went wrong.
   private static func beginLate() async throws -> String? {
-    let (wrong, events) = try await withPod(backend: .ptrace) { pod -> (String?, PodEvents) in
+    let (wrong, events) = try await withPod(backend: backend) { pod -> (String?, PodEvents) in
       let events = pod.events
       var wrong = try await runProgram(in: pod)
       takeReports(options: 0)
