@@ -182,12 +182,15 @@ final class Receiver {
     }
   }
 
+  /// TIOCSPGRP. Source: include/uapi/asm-generic/ioctls.h.
+  private static let setForegroundGroup: UInt32 = 0x5410
+
   /// Calls that may wait go on at the gate, and come here again when a signal has made them begin anew. None of them
   /// reaches anybody that the caller couldn't reach by itself.
   private static func goesOnAtGate(_ call: Syscall, _ arguments: CallArguments) -> Bool {
     switch call {
     case .wait4, .waitid, .rt_sigtimedwait, .clock_nanosleep, .futex: true
-    case .ioctl: UInt32(truncatingIfNeeded: arguments.b) == SessionID.setForegroundGroup
+    case .ioctl: UInt32(truncatingIfNeeded: arguments.b) == setForegroundGroup
     default: false
     }
   }

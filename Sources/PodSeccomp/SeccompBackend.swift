@@ -1,5 +1,6 @@
 internal import CSeccomp
 public import PodCore
+internal import PodLinux
 public import PodPtrace
 internal import SystemPackage
 
@@ -33,7 +34,7 @@ public struct SeccompBackend: Backend {
 
   /// Starts a pod's init, its launcher and its supervisor.
   public func start(_ pod: PodSetup) async throws(PodError) -> any BackendSession {
-    throw PodError(.backendUnavailable, "not yet")
+    try await SeccompSession.start(pod, isScoped: (PodInit.landlockABI ?? 0) >= 6)
   }
 }
 

@@ -55,9 +55,10 @@ final class SeccompSession: BackendSession {
       let supervision = PodInit.Supervision(
         filter: filter, flags: UInt32(CLinux_SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV),
         isScoped: isScoped)
-      let (listener, launcher) = try podInit.supervise(supervision)
+      let listener = try podInit.supervise(supervision)
       supervisor = Supervisor(
-        setup, podInit: podInit, listener: listener, launcher: launcher, isScoped: isScoped)
+        setup, podInit: podInit, listener: listener, launcher: podInit.launcherProcessID ?? 0,
+        isScoped: isScoped)
     } catch {
       podInit.end()
       throw PodError(.backendUnavailable, error.explanation, underlyingError: error.error)
@@ -69,7 +70,8 @@ final class SeccompSession: BackendSession {
       try supervisor.enterInit()
       try supervisor.pool.begin { () throws(Errno) in try Receiver.start(supervisor) }
       let watcher = try SupervisorThread.start(name: "\(setup.names.pod)") {
-        Watcher(supervisor).run()
+        var watcher = Watcher(supervisor)
+        watcher.run()
         supervisor.close()
         ended.fulfil(())
       }
