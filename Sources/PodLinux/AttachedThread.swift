@@ -490,8 +490,10 @@ package final class AttachedThread {
       try Self.check(CLinux_ptrace_setsigmask(tid, .max & ~Self.faults))
       var end: Registers?
       var fault: Errno?
-      for _ in 0..<Self.attempts where end == nil && fault == nil {
+      for attempt in 0..<Self.attempts where end == nil && fault == nil {
         try Self.check(CLinux_ptrace_cont(tid, 0))
+        // Asked at once, it stops before it has begun.
+        usleep(UInt32(5 << min(attempt, 12)))
         try Self.check(CLinux_ptrace_interrupt(tid))
         let stop = try nextStop()
         if stop.isSignal, stop.signal != SIGSTOP {

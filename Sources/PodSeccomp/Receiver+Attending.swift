@@ -106,7 +106,11 @@ extension Receiver {
   private func perform(
     _ transaction: borrowing Transaction, _ host: AttachedCaller, _ attached: AttachedThread
   ) throws(Errno) -> CallResult {
-    let (call, arguments) = (transaction.physicalCall, transaction.physicalArguments)
+    var (call, arguments) = (transaction.physicalCall, transaction.physicalArguments)
+    if Self.isLibrarySignal(call, arguments, to: host.thread.process.tgid) {
+      arguments = try host.naming(sender: transaction.caller.process, of: arguments)
+      call = .rt_tgsigqueueinfo
+    }
     return try supervisor.whilePinned(call, arguments, of: host.thread.process) {
       () throws(Errno) -> CallResult in
       switch try attached.perform(call, arguments, asOwn: true) {
@@ -114,6 +118,17 @@ extension Receiver {
       case .interrupted, .waitsForChild: throw .interrupted
       }
     }
+  }
+
+  /// Whether it is one of the signals by which glibc's threads make each other cancel or change their user, whose handlers
+  /// believe only what comes from their own process. A frame shows the kernel's number of the sender; of one's own process a
+  /// thread may say who it is.
+  ///
+  /// Source: nptl/pthread_cancel.c and nptl/nptl_setxid.c; rt_tgsigqueueinfo(2).
+  private static func isLibrarySignal(
+    _ call: Syscall, _ arguments: CallArguments, to process: Int32
+  ) -> Bool {
+    call == .tgkill && arguments.int(0) == process && (32...33).contains(arguments.int(2))
   }
 
   // MARK: Calls that may wait
