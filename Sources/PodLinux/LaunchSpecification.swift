@@ -106,20 +106,25 @@ package struct LaunchSpecification: Sendable, Equatable {
   ///
   /// - Throws: what ``encoded(targets:)`` does; errors of memfd_create(2) and write(2).
   package func written(targets: [Int32]) throws(Errno) -> OwnedDescriptor {
-    let bytes = try encoded(targets: targets)
-    let file = OwnedDescriptor(
-      owning: try valueOrErrno(
-        CLinux_memfd_create("pod-launch", UInt32(CLinux_MFD_NOEXEC_SEAL))))
-    var done = 0
-    while done < bytes.count {
-      let result = bytes.withUnsafeBytes { buffer in
-        CLinux_pwrite(
-          file.rawValue, buffer.baseAddress?.advanced(by: done), buffer.count - done, UInt64(done))
-      }
-      done += try valueOrErrno(result)
-    }
-    return file
+    try fileInMemory("pod-launch", try encoded(targets: targets))
   }
+}
+
+/// A memfd with these bytes.
+///
+/// - Throws: errors of memfd_create(2) and write(2).
+func fileInMemory(_ name: String, _ bytes: [UInt8]) throws(Errno) -> OwnedDescriptor {
+  let file = OwnedDescriptor(
+    owning: try valueOrErrno(CLinux_memfd_create(name, UInt32(CLinux_MFD_NOEXEC_SEAL))))
+  var done = 0
+  while done < bytes.count {
+    let result = bytes.withUnsafeBytes { buffer in
+      CLinux_pwrite(
+        file.rawValue, buffer.baseAddress?.advanced(by: done), buffer.count - done, UInt64(done))
+    }
+    done += try valueOrErrno(result)
+  }
+  return file
 }
 
 extension FilePath {

@@ -1,6 +1,7 @@
 internal import CLinux
 internal import CPodVDSO
 internal import Glibc
+internal import Synchronization
 package import SystemPackage
 
 /// A pod's process 1, as the host program holds it.
@@ -8,20 +9,22 @@ package import SystemPackage
 /// In a nutshell: ``start(mode:)`` runs the embedded image as a process that shares nothing with the
 /// host but one socket. ``launch(_:id:descriptors:)`` sends it a specification; init forks, and the
 /// child sets itself up and executes the program. In ``Mode/traced`` the tracer hears of it by
-/// breakpoints, whose registers ``Signal`` names; in ``Mode/untraced`` failures come as messages
-/// (``nextFailure(milliseconds:)``). When the value goes away, or by ``end()``, init sees the end of
-/// its socket and exits.
+/// breakpoints, whose registers ``Signal`` names. In ``Mode/supervised`` the host first asks for a
+/// filter and its listener (``supervise(_:)``), and then takes reports
+/// (``nextReport(milliseconds:)``). When the value goes away, or by ``end()``, init sees the end of
+/// its socket and exits; in supervised mode it first kills all processes of the pod.
 ///
-/// All methods may be called from any thread; there is no lock, since each is one system call on the
-/// socket or the pidfd.
+/// All methods may be called from any thread, but ``nextReport(milliseconds:)`` from one at a time;
+/// each is one system call on a socket or the pidfd.
 package final class PodInit: Sendable {
-  /// Whether a tracer attends to init.
+  /// Who attends to init.
   package enum Mode: Sendable {
     /// Init and its children report by `int3`. Nothing may be asked of init before the tracer has
     /// seized it with the fork option: an untraced process dies of a breakpoint.
     case traced
-    /// Init reports by messages, and ``ring()`` does nothing.
-    case untraced
+    /// Init reports by messages, and ``ring()`` does nothing. Nothing is launched before
+    /// ``PodInit/supervise(_:)``.
+    case supervised
   }
 
   /// What a breakpoint (SIGTRAP stop) of init, or of a child of it before its execve, says.
@@ -104,8 +107,12 @@ package final class PodInit: Sendable {
   package let processID: Int32
   /// How init reports.
   package let mode: Mode
-  private let control: OwnedDescriptor
+  let control: OwnedDescriptor
   private let pidfd: OwnedDescriptor
+  /// The launcher, once there is one; it is set once.
+  let launcher = Mutex<Launcher?>(nil)
+  /// Whether the launcher and all that could report by its socket are gone.
+  let launcherHasEnded = Atomic(false)
 
   private init(
     processID: Int32, mode: Mode, control: consuming OwnedDescriptor,
@@ -135,7 +142,7 @@ package final class PodInit: Sendable {
       let argument: String
       switch mode {
       case .traced: argument = String(getpid())
-      case .untraced: argument = "untraced"
+      case .supervised: argument = "supervised"
       }
       var pidfdNumber: Int32 = -1
       var failed: Int32 = 0
@@ -157,7 +164,8 @@ package final class PodInit: Sendable {
         pidfd: OwnedDescriptor(owning: pidfdNumber))
       close(inits.release())
       try step(.answer) { () throws(Errno) in
-        guard let message = try podInit.receive(milliseconds: 10_000),
+        let control = podInit.control.rawValue
+        guard let (message, _) = try podInit.receive(from: control, milliseconds: 10_000),
           message.type == UInt32(POD_MESSAGE_READY)
         else {
           try podInit.signal(SIGKILL)
@@ -232,28 +240,24 @@ package final class PodInit: Sendable {
   /// Asks init to start a program.
   ///
   /// Returns as soon as the request is sent. What becomes of it is reported under `id`: by ``Signal``
-  /// to the tracer, or, failures only, by ``nextFailure(milliseconds:)``.
+  /// to the tracer, or, failures only, by ``nextReport(milliseconds:)``. In supervised mode the new
+  /// process announces itself by the call `getpid(POD_MAGIC_BORN, id)`, before anything else.
   ///
   /// - Parameters:
   ///   - specification: The program and its surroundings.
   ///   - id: A number of the caller's choice, unique among the launches under way.
   ///   - descriptors: All descriptors that the program gets; every other number is closed there. With
   ///     ``LaunchSpecification/Flags/controllingTerminal`` there has to be a terminal at 0.
-  /// - Throws: What ``LaunchSpecification/encoded(targets:)`` throws; `.brokenPipe` when init has
-  ///   ended; `.resourceTemporarilyUnavailable` when init takes no message for a second.
+  /// - Throws: What ``LaunchSpecification/encoded(targets:)`` throws; `.brokenPipe` when init (or the
+  ///   launcher) has ended; `.resourceTemporarilyUnavailable` when it takes no message for a second.
   package func launch(
     _ specification: LaunchSpecification, id: UInt32, descriptors: [PassedDescriptor]
   ) throws(Errno) {
     let file = try specification.written(targets: descriptors.map(\.target))
     let numbers = [file.rawValue] + descriptors.map(\.source.rawValue)
-    let message = pod_message(type: UInt32(POD_MESSAGE_LAUNCH), id: id, error: 0, stage: 0)
-    for attempt in 0..<2 {
-      do {
-        return try send(message, descriptors: numbers)
-      } catch .resourceTemporarilyUnavailable where attempt == 0 {
-        _ = try poll(control, events: POLLOUT, milliseconds: 1_000)
-      }
-    }
+    try sendPatiently(
+      message(POD_MESSAGE_LAUNCH, id: id), to: mode == .traced ? control.rawValue : launcherSocket,
+      descriptors: numbers)
   }
 
   /// Makes init stop, so that a tracer that sleeps in wait4 wakes and looks at its mailbox.
@@ -264,25 +268,10 @@ package final class PodInit: Sendable {
   /// - Throws: `.brokenPipe` when init has ended.
   package func ring() throws(Errno) {
     do {
-      try send(
-        pod_message(type: UInt32(POD_MESSAGE_RING), id: 0, error: 0, stage: 0), descriptors: [])
+      try send(message(POD_MESSAGE_RING), to: control.rawValue, descriptors: [])
     } catch .resourceTemporarilyUnavailable {
       return
     }
-  }
-
-  /// The next failure of a launch, in ``Mode/untraced``.
-  ///
-  /// - Parameter milliseconds: How long to wait at most; negative: without end.
-  /// - Returns: nil when none came in time.
-  /// - Throws: `.connectionReset` when init has ended.
-  package func nextFailure(milliseconds: Int32) throws(Errno) -> Failure? {
-    while let message = try receive(milliseconds: milliseconds) {
-      if message.type == UInt32(POD_MESSAGE_FAILED) {
-        return Failure(id: message.id, error: message.error, stage: message.stage)
-      }
-    }
-    return nil
   }
 
   /// Sends init a signal, by its pidfd.
@@ -292,7 +281,12 @@ package final class PodInit: Sendable {
     _ = try valueOrErrno(CLinux_pidfd_send_signal(pidfd.rawValue, number, nil, 0))
   }
 
-  /// Ends init: it exits when it has dealt with the requests before. Programs are not ended.
+  /// Ends init.
+  ///
+  /// Traced, it exits when it has dealt with the requests before; programs are not ended. Supervised, it
+  /// kills all processes of the pod at once, and exits when nothing is left. Without a scope
+  /// (``Supervision/isScoped``) that needs the filter's listener closed, else processes that fork all the
+  /// time can outrun it.
   package func end() {
     shutdown(control.rawValue, Int32(SHUT_RDWR))
   }
@@ -305,35 +299,66 @@ package final class PodInit: Sendable {
   /// - Parameter milliseconds: How long to wait at most; negative: without end.
   /// - Returns: Whether it has ended.
   package func waitUntilEnded(milliseconds: Int32) throws(Errno) -> Bool {
-    guard try poll(pidfd, events: POLLIN, milliseconds: milliseconds) else { return false }
+    guard try poll(pidfd.rawValue, events: POLLIN, milliseconds: milliseconds) else { return false }
     _ = CLinux_waitid(
       Int32(CLinux_P_PIDFD), pidfd.rawValue, nil,
       WEXITED | WNOHANG | Int32(CLinux_WAIT_ALL), nil)
     return true
   }
 
-  private func send(_ message: pod_message, descriptors: [Int32]) throws(Errno) {
+  func send(
+    _ message: pod_message, to socket: Int32, descriptors: [Int32]
+  ) throws(Errno) {
     let result = withUnsafeBytes(of: message) { bytes in
       CLinux_send(
-        control.rawValue, bytes.baseAddress, bytes.count, descriptors, descriptors.count,
+        socket, bytes.baseAddress, bytes.count, descriptors, descriptors.count,
         Int32(MSG_DONTWAIT))
     }
     _ = try valueOrErrno(result)
   }
 
-  private func receive(milliseconds: Int32) throws(Errno) -> pod_message? {
-    guard try poll(control, events: POLLIN, milliseconds: milliseconds) else { return nil }
+  /// Sends when there is room, which is waited for, for a second.
+  ///
+  /// Descriptors on their way are limited too: to as many of a user as a process may have open
+  /// (ETOOMANYREFS).
+  func sendPatiently(
+    _ message: pod_message, to socket: Int32, descriptors: [Int32]
+  ) throws(Errno) {
+    for _ in 0..<1_000 {
+      do {
+        return try send(message, to: socket, descriptors: descriptors)
+      } catch Errno.resourceTemporarilyUnavailable {
+        _ = try poll(socket, events: POLLOUT, milliseconds: 1)
+      } catch Errno(rawValue: ETOOMANYREFS) {
+        _ = Glibc.poll(nil, 0, 1)
+      }
+    }
+    throw .resourceTemporarilyUnavailable
+  }
+
+  /// The next message of a socket, if there is one in time, and the descriptor that came with it.
+  ///
+  /// - Throws: `.connectionReset` at the socket's end.
+  func receive(
+    from socket: Int32, milliseconds: Int32
+  ) throws(Errno) -> (message: pod_message, descriptor: Int32)? {
+    guard try poll(socket, events: POLLIN, milliseconds: milliseconds) else { return nil }
     var message = pod_message()
-    var count = 0
+    var descriptor: Int32 = -1
+    var count = 1
     let result = withUnsafeMutableBytes(of: &message) { bytes in
       CLinux_receive(
-        control.rawValue, bytes.baseAddress, bytes.count, nil, &count,
-        Int32(MSG_DONTWAIT))
+        socket, bytes.baseAddress, bytes.count, &descriptor, &count, Int32(MSG_DONTWAIT))
     }
     guard try valueOrErrno(result) == MemoryLayout<pod_message>.size else {
       throw .connectionReset
     }
-    return message
+    return (message, descriptor)
+  }
+
+  /// A message to or from init, with what it needs of the fields.
+  func message(_ type: Int, id: UInt32 = 0, tag: UInt64 = 0) -> pod_message {
+    pod_message(type: UInt32(type), id: id, error: 0, stage: 0, tag: UInt(tag))
   }
 }
 
@@ -341,9 +366,9 @@ package final class PodInit: Sendable {
 ///
 /// An interruption starts the time anew: the limits here are safety nets, not deadlines.
 private func poll(
-  _ descriptor: borrowing OwnedDescriptor, events: Int32, milliseconds: Int32
+  _ descriptor: Int32, events: Int32, milliseconds: Int32
 ) throws(Errno) -> Bool {
-  var entry = pollfd(fd: descriptor.rawValue, events: Int16(events), revents: 0)
+  var entry = pollfd(fd: descriptor, events: Int16(events), revents: 0)
   while true {
     let count = Glibc.poll(&entry, 1, milliseconds)
     if count >= 0 {

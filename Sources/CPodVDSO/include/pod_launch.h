@@ -3,31 +3,60 @@
 
 // What the host program and the pod's init say to each other, defined once for both.
 //
-// They talk over a SOCK_SEQPACKET pair, which is init's descriptor 3: one struct pod_message each.
-// When init is traced ("traced" mode), its answers are breakpoints (int3) with the registers below;
-// in "untraced" mode they are messages.
+// They talk over a SOCK_SEQPACKET pair, which is init's descriptor 3: one struct pod_message each. When init is traced
+// (its argument is the host's process id, which may then trace it), its answers are breakpoints (int3) with the
+// registers below. In supervised mode (its argument is "supervised") they are messages, and it is the launcher, a
+// child of init with a socket pair of its own, that starts programs.
 //
-//   POD_MESSAGE_READY   init → host   the first message, in both modes: init can be traced and asked.
-//   POD_MESSAGE_RING    host → init   traced: init executes int3 with rax = POD_MAGIC_RING, so that
-//                                     the tracer thread, which sleeps in wait4, gets a stop.
-//                                     untraced: nothing.
-//   POD_MESSAGE_LAUNCH  host → init   `id` is the launch; descriptors: [0] a memfd that holds a struct
-//                                     pod_launch, then one for each of its targets, in order. Init
-//                                     forks; the child executes int3 with rax = POD_MAGIC_BORN and
-//                                     rdi = id (traced only), sets itself up and executes the program.
-//   POD_MESSAGE_FAILED  init → host   untraced: the launch `id` ended at `stage` with `error`.
-//                                     traced: int3 with rax = POD_MAGIC_FAILED, rdi = id,
-//                                     rsi = errno, rdx = stage. The child then exits with 127. When
-//                                     there is no child yet, init itself reports.
+//   POD_MESSAGE_READY      init → host   the first message, in both modes: init can be traced and asked.
+//                          launcher → host
+//                                        supervised: it has closed the listener and can be asked.
+//   POD_MESSAGE_RING       host → init   traced: init executes int3 with rax = POD_MAGIC_RING, so that the tracer thread,
+//                                        which sleeps in wait4, gets a stop.
+//   POD_MESSAGE_LAUNCH     host → init (traced), → launcher (supervised)
+//                                        `id` is the launch; descriptors: [0] a memfd that holds a struct pod_launch,
+//                                        then one for each of its targets, in order. Init or the launcher forks. Traced,
+//                                        the child executes int3 with rax = POD_MAGIC_BORN and rdi = id; supervised, it
+//                                        calls getpid(POD_MAGIC_BORN, id), which the filter can turn into a
+//                                        notification. It sets itself up and executes the program.
+//   POD_MESSAGE_FAILED     launcher or its child → host
+//                                        the launch `id` ended at `stage` with `error`. Traced: int3 with
+//                                        rax = POD_MAGIC_FAILED, rdi = id, rsi = errno, rdx = stage. The child then
+//                                        exits with 127. When there is no child yet, init or the launcher reports.
 //
-// End of file on the socket ends init. Its arguments are "untraced", or else the host's process id,
-// which is then allowed to trace it.
+// Supervised only:
+//
+//   POD_MESSAGE_SUPERVISE  host → init   `id`: flags of seccomp(2), `tag`: POD_SUPERVISE_…; descriptors: a pidfd of the
+//                                        host, the launcher's socket, a memfd of struct sock_filter. Init makes the
+//                                        launcher.
+//   POD_MESSAGE_SUPERVISED init → host   `id` is the launcher's process id.
+//   POD_MESSAGE_LISTENER   launcher → host
+//                                        descriptor: the filter's listener. No process of the pod keeps a copy.
+//   POD_MESSAGE_REFUSED    init or launcher → host
+//                                        instead of one of these two: POD_STEP_… `stage` failed with `error`.
+//   POD_MESSAGE_WATCH      host → init   descriptor: a pidfd; `tag` is the host's name for it. Init keeps it.
+//   POD_MESSAGE_ENDED      init → host   the process of the pidfd `tag` has ended, all its threads. It isn't watched any
+//                                        more.
+//   POD_MESSAGE_UNWATCHED  init → host   the pidfd `tag` can't be watched.
+//   POD_MESSAGE_REAPED     init → host   init's child `id` has been reaped; `tag` is its status, as from wait4. When it
+//                                        was watched, its end was reported before.
+//
+// End of file on the socket ends init. In supervised mode the end of the host does, too, and init first kills all
+// processes of the pod.
 
 enum {
   POD_MESSAGE_RING = 1,
   POD_MESSAGE_LAUNCH = 2,
   POD_MESSAGE_FAILED = 3,
   POD_MESSAGE_READY = 4,
+  POD_MESSAGE_SUPERVISE = 5,
+  POD_MESSAGE_SUPERVISED = 6,
+  POD_MESSAGE_LISTENER = 7,
+  POD_MESSAGE_REFUSED = 8,
+  POD_MESSAGE_WATCH = 9,
+  POD_MESSAGE_ENDED = 10,
+  POD_MESSAGE_UNWATCHED = 11,
+  POD_MESSAGE_REAPED = 12,
 };
 
 struct pod_message {
@@ -35,6 +64,20 @@ struct pod_message {
   unsigned int id;
   unsigned int error;
   unsigned int stage;
+  unsigned long tag;
+};
+
+enum {
+  POD_SUPERVISE_SCOPED = 1,  // init and launcher enter Landlock domains, one within the other
+};
+
+// Where supervision was refused.
+enum {
+  POD_STEP_REQUEST = 1,  // the message isn't one
+  POD_STEP_PRIVILEGES = 2,
+  POD_STEP_LANDLOCK = 3,
+  POD_STEP_FORK = 4,
+  POD_STEP_FILTER = 5,
 };
 
 // "pod-ring", "pod-born", "pod-fail" as big-endian text.
