@@ -9,6 +9,8 @@
 // child of init with a socket pair of its own, that starts programs.
 //
 //   POD_MESSAGE_READY      init → host   the first message, in both modes: init can be traced and asked.
+//                          launcher → host
+//                                        supervised: it has closed the listener and can be asked.
 //   POD_MESSAGE_RING       host → init   traced: init executes int3 with rax = POD_MAGIC_RING, so that the tracer thread,
 //                                        which sleeps in wait4, gets a stop.
 //   POD_MESSAGE_LAUNCH     host → init (traced), → launcher (supervised)
@@ -29,7 +31,7 @@
 //                                        launcher.
 //   POD_MESSAGE_SUPERVISED init → host   `id` is the launcher's process id.
 //   POD_MESSAGE_LISTENER   launcher → host
-//                                        descriptor: the filter's listener, of which no process of the pod has a copy.
+//                                        descriptor: the filter's listener. No process of the pod keeps a copy.
 //   POD_MESSAGE_REFUSED    init or launcher → host
 //                                        instead of one of these two: POD_STEP_… `stage` failed with `error`.
 //   POD_MESSAGE_WATCH      host → init   descriptor: a pidfd; `tag` is the host's name for it. Init keeps it.
