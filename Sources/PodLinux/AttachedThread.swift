@@ -24,6 +24,8 @@ package final class AttachedThread {
   package private(set) var isGone = false
   /// The thread's own signal mask while its signals wait.
   private var heldMask: UInt64?
+  /// Reports that came while another one was waited for.
+  private var early: [Int32: Int32] = [:]
 
   /// Called before each call that the thread makes, with what the kernel is going to get.
   package var willPerform: (Syscall, CallArguments) -> Void = { _, _ in }
@@ -46,22 +48,26 @@ package final class AttachedThread {
     CLinux_PTRACE_O_TRACESYSGOOD | CLinux_PTRACE_O_TRACEFORK | CLinux_PTRACE_O_TRACEVFORK
       | CLinux_PTRACE_O_TRACECLONE | CLinux_PTRACE_O_TRACEEXEC | CLinux_PTRACE_O_EXITKILL)
 
-  /// Takes over a newborn of an attached thread, whose first stop has been waited for.
-  private init(newborn tid: Int32) { self.tid = tid }
-
   private static func check(_ result: Int32) throws(Errno) {
     if result < 0 { throw Errno(rawValue: -result) }
   }
 
-  /// The next report of a thread that the calling one traces.
+  /// The next report of the thread, or of its newborn: the calling thread traces nobody else.
+  ///
+  /// It waits for any of them, since a first thread that is killed by another one's exec is not its number's when it goes, and
+  /// who waits for the number sleeps for ever.
+  ///
+  /// Source: fs/exec.c, `de_thread`; kernel/exit.c, `eligible_pid`.
   private func report(of tid: Int32) throws(Errno) -> Int32 {
     while true {
+      if let status = early.removeValue(forKey: tid) { return status }
       var status: Int32 = 0
-      let result = CLinux_wait4(
-        tid, &status, Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD), nil)
-      if result == -EINTR { continue }
-      if result < 0 { throw .noSuchProcess }
-      return status
+      let reporter = CLinux_wait4(
+        -1, &status, Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD), nil)
+      if reporter == -EINTR { continue }
+      if reporter < 0 { throw .noSuchProcess }
+      if reporter == tid { return status }
+      early[reporter] = status
     }
   }
 
@@ -119,6 +125,16 @@ package final class AttachedThread {
     }
   }
 
+  /// Gives up: the thread was seized, and turned out to be another one than was meant, wherever it is.
+  package func withdraw() {
+    var signal: Int32 = 0
+    while let stop = try? nextStop() {
+      if stop.isPause { return release() }
+      signal = stop.isSignal ? stop.signal : 0
+      do throws(Errno) { try resume(signal) } catch { return }
+    }
+  }
+
   /// Blocks all signals of the thread: one that came between calls for us would be delivered on the way, to a handler
   /// that finds registers of ours.
   private func holdSignals() throws(Errno) {
@@ -163,6 +179,8 @@ package final class AttachedThread {
     case interrupted
     /// It made a child that shares the thread's memory, and waits until that is done with it.
     case waitsForChild
+    /// A filter of the program's own has trapped it, so that nothing was done.
+    case trapped
   }
 
   /// Makes a call for us, with signals waiting.
@@ -222,7 +240,8 @@ package final class AttachedThread {
       case _ where stop.isCall:
         do throws(Errno) {
           let now = try Registers(of: tid)
-          return now.isRestarting ? .interrupted : .returned(now.callResult)
+          if now.isRestarting { return .interrupted }
+          return isTrapped(now, call) ? .trapped : .returned(now.callResult)
         } catch {
           throw fail(error)
         }
@@ -230,6 +249,21 @@ package final class AttachedThread {
       default: break
       }
     }
+  }
+
+  /// Whether a filter of the program's own has trapped a call: the kernel then puts the call's number where it was, in the
+  /// result, and leaves a signal behind.
+  ///
+  /// Source: seccomp(2), SECCOMP_RET_TRAP; arch/x86/include/asm/syscall.h, `syscall_rollback`.
+  private func isTrapped(_ registers: Registers, _ call: Syscall) -> Bool {
+    guard registers.callResult == .success(Int(call.rawValue)) else { return false }
+    var info = siginfo_t()
+    var index: UInt64 = 0
+    while CLinux_ptrace_peeksiginfo(tid, index, &info) == 1 {
+      if info.si_signo == SIGSYS, info.si_code == CLinux_SYS_SECCOMP { return true }
+      index += 1
+    }
+    return false
   }
 
   /// From where it stands to the entry of the call that it is to make. Another thread may have put other code there; the
@@ -397,6 +431,8 @@ package final class AttachedThread {
       return try nextStop()
     } catch {
       // Whoever is left to the calling thread is the child of which the event was lost.
+      for (child, status) in early where CLinux_WIFSTOPPED(status) != 0 { greet(child, onBirth) }
+      early = [:]
       var status: Int32 = 0
       while true {
         let child = CLinux_wait4(
@@ -423,7 +459,9 @@ package final class AttachedThread {
     let stays = onBirth(Newborn(child))
     if CLinux_ptrace_detach(child, 0) < 0 {
       // It was killed: its report is waited for, so that its parent can wait for it.
-      AttachedThread(newborn: child).abandon()
+      while let status = try? report(of: child), CLinux_WIFSTOPPED(status) != 0 {
+        CLinux_ptrace_detach(child, 0)
+      }
     }
     return stays
   }

@@ -6,6 +6,19 @@ package enum ProcessStatus {
   ///
   /// Source: proc_pid_status(5).
   package static func number(_ field: String, of task: Int32) -> Int? {
+    value(field, of: task) { Int($0) }
+  }
+
+  /// A line with a set of signals: "SigBlk" …; signal 1 is the lowest bit.
+  ///
+  /// Source: proc_pid_status(5).
+  package static func mask(_ field: String, of task: Int32) -> UInt64? {
+    value(field, of: task) { UInt64($0, radix: 16) }
+  }
+
+  private static func value<T>(
+    _ field: String, of task: Int32, _ parse: (Substring) -> T?
+  ) -> T? {
     guard let file = try? FileDescriptor.open("/proc/\(task)/status", .readOnly) else { return nil }
     defer { try? file.close() }
     let text = withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
@@ -14,7 +27,7 @@ package enum ProcessStatus {
     }
     // A name of a program is escaped there: no line begins in it.
     for line in text.split(separator: "\n") where line.hasPrefix(field + ":\t") {
-      return line.dropFirst(field.count + 2).split(separator: "\t").first.flatMap { Int($0) }
+      return line.dropFirst(field.count + 2).split(separator: "\t").first.flatMap { parse($0) }
     }
     return nil
   }

@@ -134,28 +134,6 @@ final class AttachedCaller: TransactionHost, CallerState {
     supervisor.credentialsChanged(process)
   }
 
-  /// The arguments of rt_tgsigqueueinfo(2) that send what tgkill(2) would, from this sender.
-  func naming(
-    sender: VirtualName<ProcessID>, of arguments: CallArguments
-  ) throws(Errno) -> CallArguments {
-    let fromThread: Int32 = -6
-    var info = [UInt8](repeating: 0, count: SignalInfo.size)
-    let user = try realUser(of: PhysicalName(rawValue: thread.tid))
-    info.withUnsafeMutableBytes { bytes in
-      bytes.storeBytes(of: arguments.int(2), as: Int32.self)
-      bytes.storeBytes(of: fromThread, toByteOffset: SignalInfo.codeOffset, as: Int32.self)
-      bytes.storeBytes(
-        of: sender.rawValue, toByteOffset: SignalInfo.senderOffset, as: Int32.self)
-      bytes.storeBytes(of: user, toByteOffset: SignalInfo.senderOffset + 4, as: UInt32.self)
-    }
-    var result = arguments
-    let address = info.withUnsafeBytes { bytes in
-      Result { () throws(Errno) in try scratch(bytes) }
-    }
-    result.d = try address.get().rawValue
-    return result
-  }
-
   // MARK: The thread's memory
 
   /// The page with our code, put there (again) where it isn't.

@@ -262,6 +262,7 @@ final class PodThread: Sendable {
   private struct State {
     var expected: (call: Syscall, arguments: CallArguments)?
     var detached: [DetachedCall] = []
+    var handler: Int32?
   }
 
   init(tid: Int32, process: PodProcess) {
@@ -280,6 +281,23 @@ final class PodThread: Sendable {
     state.withLock { state in
       guard let expected = state.expected else { return false }
       return Int(expected.call.rawValue) == number && expected.arguments == arguments
+    }
+  }
+
+  /// The signal of a library whose handler is expected to run.
+  var expectedHandler: Int32? { state.withLock { $0.handler } }
+  /// - Returns: Whether none was expected before.
+  func expectHandler(of signal: Int32) -> Bool {
+    state.withLock { state in
+      defer { state.handler = signal }
+      return state.handler == nil
+    }
+  }
+  /// - Returns: Whether one was expected.
+  func forgetHandler() -> Bool {
+    state.withLock { state in
+      defer { state.handler = nil }
+      return state.handler != nil
     }
   }
 

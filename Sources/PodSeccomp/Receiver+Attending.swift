@@ -23,7 +23,11 @@ extension Receiver {
       answer(notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
       return nil
     }
-    answer(notification, .success(0))
+    // Until here the number could have become another's.
+    guard answer(notification, .success(0)) else {
+      attached.withdraw()
+      return nil
+    }
     do throws(Errno) {
       try attached.stop()
       return attached
@@ -74,6 +78,8 @@ extension Receiver {
         }
       } catch .interrupted {
         return again(host, attached, call)
+      } catch Self.trapped {
+        return finish(host, attached, .success(Int(call.rawValue)))
       } catch {
         giveUp(consume transaction, host)
         return finish(host, attached, .failure(error))
@@ -87,6 +93,9 @@ extension Receiver {
     }
     finish(host, attached, .failure(.resourceTemporarilyUnavailable))
   }
+
+  /// A call that a filter of the program's own has trapped: no errno of the kernel's.
+  private static let trapped = Errno(rawValue: 4096)
 
   /// What a call names may change again and again; so often it is made anew.
   private static let retries = 1000
@@ -106,29 +115,18 @@ extension Receiver {
   private func perform(
     _ transaction: borrowing Transaction, _ host: AttachedCaller, _ attached: AttachedThread
   ) throws(Errno) -> CallResult {
-    var (call, arguments) = (transaction.physicalCall, transaction.physicalArguments)
-    if Self.isLibrarySignal(call, arguments, to: host.thread.process.tgid) {
-      arguments = try host.naming(sender: transaction.caller.process, of: arguments)
-      call = .rt_tgsigqueueinfo
+    let (call, arguments) = (transaction.physicalCall, transaction.physicalArguments)
+    if LibrarySignal.isOne(call, arguments, from: host.thread.process.tgid) {
+      supervisor.expectHandler(of: arguments.int(2), in: arguments.int(1))
     }
     return try supervisor.whilePinned(call, arguments, of: host.thread.process) {
       () throws(Errno) -> CallResult in
       switch try attached.perform(call, arguments, asOwn: true) {
       case .returned(let result): return result
       case .interrupted, .waitsForChild: throw .interrupted
+      case .trapped: throw Self.trapped
       }
     }
-  }
-
-  /// Whether it is one of the signals by which glibc's threads make each other cancel or change their user, whose handlers
-  /// believe only what comes from their own process. A frame shows the kernel's number of the sender; of one's own process a
-  /// thread may say who it is.
-  ///
-  /// Source: nptl/pthread_cancel.c and nptl/nptl_setxid.c; rt_tgsigqueueinfo(2).
-  private static func isLibrarySignal(
-    _ call: Syscall, _ arguments: CallArguments, to process: Int32
-  ) -> Bool {
-    call == .tgkill && arguments.int(0) == process && (32...33).contains(arguments.int(2))
   }
 
   // MARK: Calls that may wait
@@ -228,6 +226,7 @@ extension Receiver {
     switch outcome {
     case .waitsForChild: return nil
     case .interrupted: throw .interrupted
+    case .trapped: throw Self.trapped
     case .returned(let result): return result
     }
   }
@@ -246,7 +245,10 @@ extension Receiver {
         notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
       return
     }
-    letPass(notification)
+    guard letPass(notification) else {
+      attached.withdraw()
+      return
+    }
     guard let former = attached.watchExec() else {
       attached.release()
       return

@@ -91,7 +91,12 @@ final class Receiver {
       if identity != .none,
         let caller = supervisor.names.processes.caller(PhysicalName(rawValue: notification.tid))
       {
-        let name = identity == .process ? caller.process.rawValue : caller.thread.rawValue
+        var name = identity == .process ? caller.process.rawValue : caller.thread.rawValue
+        if supervisor.expectsHandlers, identity == .process,
+          let thread = supervisor.thread(notification.tid), supervisor.isInHandler(thread)
+        {
+          name = thread.process.tgid
+        }
         answer(notification, .success(Int(name)))
         return
       }

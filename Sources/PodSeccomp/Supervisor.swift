@@ -45,6 +45,8 @@ final class Supervisor: Sendable {
   private let ending = Atomic<Bool>(false)
   /// Whether processes of the pod may act for others than the host program does.
   private let variesCredentials = Atomic<Bool>(false)
+  /// How many handlers of a library's signals are expected to ask for their process.
+  private let expectedHandlers = Atomic<Int>(0)
   /// Held by a call that keeps somebody else's number from being used again.
   let pinning = Mutex(())
 
@@ -261,10 +263,16 @@ final class Supervisor: Sendable {
   }
 
   private func remove(thread tid: Int32, of process: PodProcess) {
-    threads.withLock { threads in
-      if threads[tid]?.process === process { threads[tid] = nil }
-    }
+    dropThread(tid, of: process)
     process.remove(thread: tid)
+  }
+
+  private func dropThread(_ tid: Int32, of process: PodProcess) {
+    let thread = threads.withLock { threads -> PodThread? in
+      guard threads[tid]?.process === process else { return nil }
+      return threads.removeValue(forKey: tid)
+    }
+    if let thread { forgetHandler(of: thread) }
   }
 
   // MARK: Programs that the host starts
@@ -339,6 +347,29 @@ final class Supervisor: Sendable {
     }
   }
 
+  // MARK: Signals of libraries
+
+  var expectsHandlers: Bool { expectedHandlers.load(ordering: .relaxed) > 0 }
+
+  /// A thread is about to get one of ``LibrarySignal``.
+  func expectHandler(of signal: Int32, in tid: Int32) {
+    guard let thread = thread(tid), thread.expectHandler(of: signal) else { return }
+    expectedHandlers.add(1, ordering: .relaxed)
+  }
+
+  /// Whether a thread that asks for its process does so in the handler that is expected.
+  func isInHandler(_ thread: PodThread) -> Bool {
+    guard let signal = thread.expectedHandler,
+      LibrarySignal.isBlocked(signal, by: thread.tid)
+    else { return false }
+    forgetHandler(of: thread)
+    return true
+  }
+
+  private func forgetHandler(of thread: PodThread) {
+    if thread.forgetHandler() { expectedHandlers.subtract(1, ordering: .relaxed) }
+  }
+
   // MARK: Calls in the caller's context
 
   /// Attaches to a thread that waits for our answer.
@@ -404,9 +435,7 @@ final class Supervisor: Sendable {
       if tid != process.tgid, tid != former {
         names.processes.exited(PhysicalName(rawValue: tid))
       }
-      threads.withLock { threads in
-        if threads[tid]?.process === process { threads[tid] = nil }
-      }
+      dropThread(tid, of: process)
     }
     add(thread: process.tgid, of: process)
     process.space.leave()
@@ -489,13 +518,9 @@ final class Supervisor: Sendable {
     let orphans = names.processes.children(of: process.name)
     for tid in process.removeThreads() where tid != process.tgid {
       names.processes.exited(PhysicalName(rawValue: tid))
-      threads.withLock { threads in
-        if threads[tid]?.process === process { threads[tid] = nil }
-      }
+      dropThread(tid, of: process)
     }
-    threads.withLock { threads in
-      if threads[process.tgid]?.process === process { threads[process.tgid] = nil }
-    }
+    dropThread(process.tgid, of: process)
     names.processes.exited(process.name)
     adopt(orphans)
     process.space.leave()
