@@ -40,7 +40,7 @@ final class Report: Sendable {
     Host.complain("\(pod.identifier) has started")
     for subsystem in Containment.Subsystem.allCases {
       let part = pod.containment.parts[subsystem]
-      let how = part.map { "\($0.strength.rawValue): \($0.mechanism)" } ?? "none: the host's"
+      let how = part.map { "\($0)" } ?? "none: the host's"
       Host.complain("containment of \(subsystem.rawValue): \(how)")
     }
     Host.complain("capabilities that a program keeps if it has them: \(capabilities)")

@@ -33,6 +33,10 @@ public protocol Backend: Sendable {
   /// What this backend can do on this machine.
   var capabilities: BackendCapabilities { get }
 
+  /// What will enclose a pod of this configuration on this machine, told before anything is made for it: a pod that
+  /// demands more is refused. A pod may get more (``BackendSession/containment``), never less.
+  func containment(for configuration: PodConfiguration) -> Containment
+
   /// Makes an empty pod: its init runs, no program yet.
   ///
   /// - Throws: ``PodError`` that says what the machine lacks and what to do.
@@ -84,7 +88,7 @@ public struct BackendCapabilities: Sendable, Hashable {
 
 /// A running pod as its backend sees it.
 public protocol BackendSession: Sendable {
-  /// What the pod got.
+  /// What the pod got: at least what ``Backend/containment(for:)`` promised, or the pod is ended before any program runs.
   var containment: Containment { get }
 
   /// Starts a program as a child of the pod's init.

@@ -86,6 +86,8 @@ public final class Pod: Sendable {
     }
     let capabilities = backend.capabilities
     if let reason = capabilities.unavailable { throw PodError(.backendUnavailable, reason) }
+    let name = type(of: backend).name
+    try backend.containment(for: configuration).require(configuration.containment, of: name)
     let names = PodNames(
       pod: PodID(rawValue: lastIdentifier.add(1, ordering: .relaxed).newValue), system: system,
       range: 1...configuration.highestProcess, capacity: configuration.capacity,
@@ -98,16 +100,14 @@ public final class Pod: Sendable {
         events: { hub.report($0) }))
     let pod = Pod(
       names: names, session: session, capabilities: capabilities, hub: hub, logger: logger)
-    let lacking = pod.containment.lacking(configuration.containment)
-    if !lacking.isEmpty {
+    do throws(PodError) {
+      try pod.containment.require(configuration.containment, of: name)
+    } catch {
       await pod.end()
-      let words = lacking.map(\.rawValue).joined(separator: ", ")
-      throw PodError(
-        .containmentUnavailable,
-        "the \(type(of: backend).name) backend can't contain \(words) on this machine")
+      throw error
     }
     hub.open()
-    logger.debug("\(names.pod) started with \(type(of: backend).name)")
+    logger.debug("\(names.pod) started with \(name)")
     return pod
   }
 

@@ -112,4 +112,26 @@ public struct Containment: Sendable, Hashable, Codable {
     return subsystems.filter { self[$0] != .supervisor && self[$0] != .kernel }
       .sorted { $0.rawValue < $1.rawValue }
   }
+  /// Refuses a pod that would have less than it demands.
+  ///
+  /// - Parameters:
+  ///   - demand: What must hold.
+  ///   - backend: The backend's name, for the error.
+  /// - Throws: `.containmentUnavailable`, with what holds in place of each that is lacking.
+  public func require(
+    _ demand: PodConfiguration.ContainmentDemand, of backend: String
+  ) throws(PodError) {
+    let lacking = lacking(demand)
+    if lacking.isEmpty { return }
+    let words = lacking.map(\.rawValue).joined(separator: ", ")
+    let instead = lacking.map { "\($0.rawValue): \(parts[$0].map { "\($0)" } ?? "the host's")" }
+    throw PodError(
+      .containmentUnavailable,
+      "the \(backend) backend can't contain \(words) on this machine (\(instead.joined(separator: "; ")))")
+  }
+}
+
+extension Containment.Part: CustomStringConvertible {
+  /// "supervisor: by which mechanism".
+  public var description: String { "\(strength.rawValue): \(mechanism)" }
 }

@@ -29,6 +29,15 @@ public struct MockBackend: Backend {
     BackendCapabilities(nestedTracing: false, signalFrames: true)
   }
 
+  /// All that a program can reach is simulated.
+  public func containment(for configuration: PodConfiguration) -> Containment { Self.containment }
+
+  static let containment = Containment(
+    Dictionary(
+      uniqueKeysWithValues: Containment.Subsystem.allCases.map {
+        ($0, .init(.supervisor, by: "a simulated kernel"))
+      }))
+
   /// Makes a machine with a pod of its own.
   public func start(_ pod: PodSetup) async throws(PodError) -> any BackendSession {
     MockSession(pod, programs)
@@ -54,15 +63,7 @@ private final class MockSession: BackendSession {
     self.programs = programs
   }
 
-  var containment: Containment {
-    Containment([
-      .processes: .init(.supervisor, by: "a simulated kernel"),
-      .ipc: .init(.supervisor, by: "a simulated kernel"),
-      .files: .init(.supervisor, by: "a simulated kernel"),
-      .network: .init(.supervisor, by: "a simulated kernel"),
-      .terminals: .init(.supervisor, by: "a simulated kernel"),
-    ])
-  }
+  let containment = MockBackend.containment
 
   func launch(_ request: LaunchRequest) async throws(PodError) -> LaunchedProcess {
     let found = request.candidates.lazy.compactMap { self.programs[$0.string] }.first

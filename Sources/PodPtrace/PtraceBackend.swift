@@ -48,6 +48,19 @@ public struct PtraceBackend: Backend {
     BackendCapabilities(nestedTracing: false, signalFrames: true, unavailable: Self.obstacle)
   }
 
+  /// Names are private; nothing keeps a program from what is the user's in /proc.
+  public func containment(for configuration: PodConfiguration) -> Containment { Self.containment }
+
+  static let containment = Containment([
+    .processes: .init(
+      .namedOnly,
+      by:
+        "the tracer translates or refuses every call that names a process; the files of /proc are "
+        + "the host's, and what the user may do there a program in the pod may too"),
+    .terminals: .init(
+      .namedOnly, by: "a program on a terminal has a session of its own, and no host terminal"),
+  ])
+
   /// Starts a pod's init and its tracer thread.
   ///
   /// - Throws: `.backendUnavailable` when the machine doesn't let us trace, has no filters though they were asked for, or

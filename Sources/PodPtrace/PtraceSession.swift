@@ -28,15 +28,7 @@ final class PtraceSession: BackendSession {
     streams = StreamService()
   }
 
-  let containment = Containment([
-    .processes: .init(
-      .namedOnly,
-      by:
-        "the tracer translates or refuses every call that names a process; the files of /proc are "
-        + "the host's, and what the user may do there a program in the pod may too"),
-    .terminals: .init(
-      .namedOnly, by: "a program on a terminal has a session of its own, and no host terminal"),
-  ])
+  let containment = PtraceBackend.containment
 
   static func start(
     _ setup: PodSetup, _ stops: PtraceBackend.Stops
@@ -59,11 +51,8 @@ final class PtraceSession: BackendSession {
       }
       setup.degraded(CallRules.withoutFilter(obstacle))
     }
-    guard seesItself else {
-      throw PodError(
-        .backendUnavailable,
-        "/proc isn't mounted, or it is that of another pid namespace: mount it (mount -t proc proc /proc)"
-      )
+    guard OwnProcess.isVisible else {
+      throw PodError(.backendUnavailable, OwnProcess.invisible)
     }
     let podInit: PodInit
     do throws(PodInit.StartFailure) {
@@ -98,7 +87,7 @@ final class PtraceSession: BackendSession {
       thread.join()
       throw PodError(
         .backendUnavailable,
-        isTraced
+        OwnProcess.isTraced
           ? "this program is traced itself, by a pod around it or by a debugger, so it can't trace: run it "
             + "outside"
           : "this machine doesn't let a program trace its own processes: check kernel.yama.ptrace_scope "
@@ -109,28 +98,6 @@ final class PtraceSession: BackendSession {
       mailbox: mailbox, ended: ended, thread: thread,
       watch: Watch(pulse: pulse, podInit: podInit, mailbox: mailbox, setup: setup),
       capabilities: setup.configuration.capabilities)
-  }
-
-  /// Whether /proc shows this process by the number that it knows of itself.
-  private static var seesItself: Bool {
-    withUnsafeTemporaryAllocation(of: CChar.self, capacity: 16) { buffer in
-      guard let start = buffer.baseAddress else { return false }
-      let count = readlink("/proc/self", start, buffer.count)
-      return count > 0 && buffer[..<count].elementsEqual("\(getpid())".utf8.map { CChar($0) })
-    }
-  }
-
-  /// Whether the host program has a tracer.
-  private static var isTraced: Bool {
-    guard let file = try? FileDescriptor.open("/proc/self/status", .readOnly) else { return false }
-    defer { try? file.close() }
-    return withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
-      guard let count = try? file.read(into: buffer) else { return false }
-      let text = String(decoding: buffer[..<count], as: UTF8.self)
-      return text.split(separator: "\n").contains {
-        $0.hasPrefix("TracerPid:") && !$0.hasSuffix("\t0")
-      }
-    }
   }
 
   func launch(_ request: LaunchRequest) async throws(PodError) -> LaunchedProcess {

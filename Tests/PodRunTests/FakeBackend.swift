@@ -9,12 +9,18 @@ struct FakeBackend: Backend {
   var unavailable: String?
   var startError: PodError?
   var containment = Containment([:])
+  /// What is promised, when that isn't what a pod gets.
+  var promisedContainment: Containment?
   var earlyEvents: [PodEvent] = []
   let record = Record()
   var program: @Sendable (FakeProgram) async -> Int32 = { _ in 0 }
 
   var capabilities: BackendCapabilities {
     BackendCapabilities(nestedTracing: false, signalFrames: false, unavailable: unavailable)
+  }
+
+  func containment(for configuration: PodConfiguration) -> Containment {
+    promisedContainment ?? containment
   }
 
   func start(_ pod: PodSetup) async throws(PodError) -> any BackendSession {

@@ -58,11 +58,11 @@ import Testing
     #expect(backend.record.now.starts == 0)
   }
 
-  @Test("containment that is lacking is named, and the pod is ended before anything runs")
+  @Test("containment that is lacking is named, before anything is made")
   func containment() async throws {
     var backend = FakeBackend()
     backend.containment = Containment([
-      .processes: .init(.supervisor, by: "a test"), .terminals: .init(.namedOnly, by: "a test"),
+      .processes: .init(.supervisor, by: "a test"), .terminals: .init(.namedOnly, by: "a session"),
     ])
     var configuration = PodConfiguration()
     configuration.containment = .required([.processes, .terminals, .files])
@@ -70,13 +70,27 @@ import Testing
       try await withPod(configuration, backend: backend) { _ in Issue.record("ran") }
     }
     #expect(error?.code == .containmentUnavailable)
-    #expect(error?.description.contains("files, terminals") == true)
-    #expect(backend.record.now.ends == 1)
+    #expect(error?.description.contains("contain files, terminals on") == true)
+    #expect(error?.description.contains("files: the host's; terminals: namedOnly: a session") == true)
+    #expect(backend.record.now.starts == 0)
 
     configuration.containment = .required([.processes])
     try await withPod(configuration, backend: backend) { pod in
       #expect(pod.containment[.processes] == .supervisor)
     }
+  }
+
+  @Test("a pod that got less than was promised is ended before anything runs")
+  func containmentBroken() async throws {
+    var backend = FakeBackend()
+    backend.promisedContainment = Containment([.ipc: .init(.kernel, by: "a test")])
+    var configuration = PodConfiguration()
+    configuration.containment = .required([.ipc])
+    let error = await #expect(throws: PodError.self) {
+      try await withPod(configuration, backend: backend) { _ in Issue.record("ran") }
+    }
+    #expect(error?.code == .containmentUnavailable)
+    #expect(backend.record.now.starts == 1 && backend.record.now.ends == 1)
   }
 
   @Test("cancelling the task ends the pod's programs while the closure still waits for them")
