@@ -59,7 +59,10 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "PodSeccompTests",
-      dependencies: ["PodCore", "PodLinux", "PodSeccomp", "CLinux", "CSeccomp", system],
+      dependencies: [
+        "PodCore", "PodLinux", "PodSeccomp", "CLinux", "CSeccomp", "PodTestSupport", subprocess,
+        system,
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "PodLinuxTests", dependencies: ["PodCore", "PodLinux", "CLinux", "CPodVDSO", system],

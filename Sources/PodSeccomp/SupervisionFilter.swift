@@ -1,5 +1,6 @@
 package import PodCore
 package import PodLinux
+public import SystemPackage
 
 /// The filter of a pod whose supervisor is asked by notification.
 ///
@@ -21,8 +22,26 @@ package enum SupervisionFilter {
 
   /// What becomes of each call of a pod's programs.
   package static func rules(for setup: PodSetup) -> FilterRules {
+    rules(
+      for: setup.names.boundary, interposers: setup.names.interposers,
+      reportsRefusals: setup.configuration.tracesCalls)
+  }
+
+  fileprivate static func rules(
+    for table: BoundaryTable, interposers: [any Interposer], reportsRefusals: Bool
+  ) -> FilterRules {
     BoundaryFilter.rules(
-      for: setup.names.boundary, interposers: setup.names.interposers, watched: watched,
-      interposed: .notify, reportsRefusals: setup.configuration.tracesCalls)
+      for: table, interposers: interposers, watched: watched, interposed: .notify,
+      reportsRefusals: reportsRefusals)
+  }
+}
+
+extension SeccompBackend {
+  /// The filter of a pod without an embedder's rules, as an array of `struct sock_filter`.
+  ///
+  /// - Throws: What `FilterRules.program` throws.
+  @_spi(Benchmarks) public static func standardFilter() throws(Errno) -> [UInt8] {
+    try SupervisionFilter.rules(for: .standard, interposers: [], reportsRefusals: false).program()
+      .bytes
   }
 }

@@ -53,7 +53,8 @@ static inline int CLinux_seccomp_receive(int listener, struct seccomp_notif *not
 }
 
 // SECCOMP_IOCTL_NOTIF_SEND: the same. With CONTINUE, `value` and `error` have to be 0; else the call's result is
-// `value`, or -1 with the errno -`error`. -ENOENT when the caller went away, or was answered already.
+// `value`, or -1 with the errno -`error`. -ENOENT when the caller went away or was answered already (-EINPROGRESS until
+// it has woken).
 static inline int CLinux_seccomp_send(int listener, uint64_t id, int64_t value, int32_t error,
                                       uint32_t flags) {
   struct seccomp_notif_resp response;
@@ -63,6 +64,11 @@ static inline int CLinux_seccomp_send(int listener, uint64_t id, int64_t value, 
   response.error = error;
   response.flags = flags;
   return (int)CLinux_result(ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &response));
+}
+
+// The same with a response that may be longer than this header's.
+static inline int CLinux_seccomp_respond(int listener, struct seccomp_notif_resp *response) {
+  return (int)CLinux_result(ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, response));
 }
 
 // SECCOMP_IOCTL_NOTIF_ID_VALID: the same. -ENOENT when the caller no longer waits for the answer.
