@@ -46,8 +46,8 @@ extension PodInit {
 
   /// Makes the launcher and its filter, which all programs of the pod get.
   ///
-  /// Init waits for its answers, so nothing else may take reports meanwhile. After a failure it may be
-  /// tried again, otherwise configured; after a success it can't.
+  /// Nothing else may take reports meanwhile. After a failure it may be tried again, otherwise
+  /// configured (a launcher that ended is then still reported as reaped); after a success it can't.
   ///
   /// From then on, the launcher and what it launches wait for an answer at each call for which the
   /// filter asks the listener: clone, and whatever lies between a launch and its execve.
@@ -56,6 +56,17 @@ extension PodInit {
   /// - Throws: ``SupervisionFailure``.
   package func supervise(
     _ supervision: Supervision
+  ) throws(SupervisionFailure) -> OwnedDescriptor {
+    let host = try step(.request) { () throws(Errno) in
+      OwnedDescriptor(owning: try valueOrErrno(CLinux_pidfd_open(getpid(), 0)))
+    }
+    return try supervise(supervision, host: host.rawValue)
+  }
+
+  /// Makes the launcher, for a host that is the process of this pidfd: its end ends the pod, also where a copy of init's
+  /// socket lives on in a process that the host forked.
+  func supervise(
+    _ supervision: Supervision, host: Int32
   ) throws(SupervisionFailure) -> OwnedDescriptor {
     guard mode == .supervised, launcherSocket < 0 else {
       throw SupervisionFailure(step: .request, error: Errno(rawValue: EALREADY))
@@ -68,37 +79,38 @@ extension PodInit {
     let launchers = OwnedDescriptor(owning: ends.1)
     try step(.request) { () throws(Errno) in
       let filter = try fileInMemory("pod-filter", supervision.filter)
-      let host = OwnedDescriptor(owning: try valueOrErrno(CLinux_pidfd_open(getpid(), 0)))
       let request = message(
         POD_MESSAGE_SUPERVISE, id: supervision.flags,
         tag: supervision.isScoped ? UInt64(POD_SUPERVISE_SCOPED) : 0)
       try sendPatiently(
-        request, to: control.rawValue,
-        descriptors: [host.rawValue, launchers.rawValue, filter.rawValue])
+        request, to: control.rawValue, descriptors: [host, launchers.rawValue, filter.rawValue])
     }
     close(launchers.release())
-    let (started, _) = try answer(POD_MESSAGE_SUPERVISED, from: control.rawValue)
-    let (_, listener) = try answer(POD_MESSAGE_LISTENER, from: socket.rawValue)
-    guard listener >= 0 else {
+    let started = try answer(POD_MESSAGE_SUPERVISED, from: control.rawValue).message
+    let listener = OwnedDescriptor(
+      owning: try answer(POD_MESSAGE_LISTENER, from: socket.rawValue, wantsDescriptor: true)
+        .descriptor)
+    guard listener.rawValue >= 0 else {
       throw SupervisionFailure(step: .answer, error: .tooManyOpenFiles)
     }
-    let owned = OwnedDescriptor(owning: listener)
     _ = try answer(POD_MESSAGE_READY, from: socket.rawValue)
     let launcherSocket = socket.release()
     launcher.withLock { launcher in
       launcher = Launcher(
         processID: Int32(bitPattern: started.id), socket: OwnedDescriptor(owning: launcherSocket))
     }
-    return owned
+    return listener
   }
 
   /// Waits for a message of this type, or for a refusal. What an earlier attempt left behind is dropped.
   private func answer(
-    _ type: Int, from socket: Int32
+    _ type: Int, from socket: Int32, wantsDescriptor: Bool = false
   ) throws(SupervisionFailure) -> (message: pod_message, descriptor: Int32) {
     while true {
       let next = try step(.answer) { () throws(Errno) in
-        guard let next = try receive(from: socket, milliseconds: 10_000) else { throw .timedOut }
+        let next = try receive(
+          from: socket, milliseconds: 10_000, wantsDescriptor: wantsDescriptor)
+        guard let next else { throw .timedOut }
         return next
       }
       switch Int(next.message.type) {
@@ -124,7 +136,8 @@ extension PodInit {
 
   /// Has the end of a process reported.
   ///
-  /// Init keeps a copy of the descriptor until then. It has room for as many as its hard limit of open
+  /// Init keeps a copy of the descriptor until then; at the end of a pod without a scope it kills what
+  /// it watches, so watch only processes of the pod. It has room for as many as its hard limit of open
   /// files, at most 1,048,576; beyond it reports ``Report/unwatched(tag:)``.
   ///
   /// A process that can't end before this returns, since its notification isn't answered yet, is
@@ -263,13 +276,14 @@ extension PodInit {
         "no process is to be had for the pod's launcher: raise the limit of processes (ulimit -u, or the "
           + "container's limit of pids)"
       case (.filter, .resourceBusy):
-        "these processes have a seccomp listener already, and the kernel allows one: a pod in a pod, or an engine that "
-          + "supervises its containers"
+        "these processes have a seccomp listener already, and the kernel allows one: a pod in a pod, or an "
+          + "engine that supervises its containers"
       case (.filter, .invalidArgument):
         "the pod's filter isn't accepted: this kernel doesn't know a flag or an operation of it"
       case (.filter, _):
         "the pod's filter can't be installed: seccomp(2) is denied here, check the container's seccomp profile"
-      case (.privileges, _): "PR_SET_NO_NEW_PRIVS is denied here, check the container's seccomp profile"
+      case (.privileges, _):
+        "PR_SET_NO_NEW_PRIVS is denied here, check the container's seccomp profile"
       case (.request, Errno(rawValue: EALREADY)): "the pod is supervised already"
       case (.request, _): "the pod's init can't be asked for a launcher"
       case (.answer, _): "the pod's init or its launcher was killed before it could answer"

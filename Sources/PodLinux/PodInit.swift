@@ -336,16 +336,16 @@ package final class PodInit: Sendable {
     throw .resourceTemporarilyUnavailable
   }
 
-  /// The next message of a socket, if there is one in time, and the descriptor that came with it.
+  /// The next message of a socket, if there is one in time, and the descriptor that came with it, where one is wanted.
   ///
   /// - Throws: `.connectionReset` at the socket's end.
   func receive(
-    from socket: Int32, milliseconds: Int32
+    from socket: Int32, milliseconds: Int32, wantsDescriptor: Bool = false
   ) throws(Errno) -> (message: pod_message, descriptor: Int32)? {
     guard try poll(socket, events: POLLIN, milliseconds: milliseconds) else { return nil }
     var message = pod_message()
     var descriptor: Int32 = -1
-    var count = 1
+    var count = wantsDescriptor ? 1 : 0
     let result = withUnsafeMutableBytes(of: &message) { bytes in
       CLinux_receive(
         socket, bytes.baseAddress, bytes.count, &descriptor, &count, Int32(MSG_DONTWAIT))

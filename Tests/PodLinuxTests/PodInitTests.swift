@@ -77,9 +77,11 @@ struct PodInitTests {
   func surroundings() throws {
     let podInit = try allowingInit()
     let pid = podInit.processID
-    let table = try output(
-      of: podInit,
-      shell("for f in /proc/\(pid)/fd/*; do readlink $f | tr -d '0-9[]'; done; cat /proc/\(pid)/comm"))
+    let script = """
+      for f in /proc/\(pid)/fd/*; do readlink $f | tr -d '0-9[]'; done
+      cat /proc/\(pid)/comm
+      """
+    let table = try output(of: podInit, shell(script))
     // The last descriptor is a pidfd of the host, whose link older kernels call otherwise.
     let lines = table.split(separator: "\n")
     #expect(lines.prefix(3) == ["anon_inode:eventpoll", "anon_inode:signalfd", "socket:"])

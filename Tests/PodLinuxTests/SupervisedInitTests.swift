@@ -1,9 +1,10 @@
 import CLinux
 import Glibc
-import PodLinux
 import Synchronization
 import SystemPackage
 import Testing
+
+@testable import PodLinux
 
 private let openFiles: __rlimit_resource_t = 7  // RLIMIT_NOFILE
 private let canScope = (PodInit.landlockABI ?? 0) >= 6
@@ -94,9 +95,8 @@ struct SupervisedInitTests {
     #expect(try descriptors(of: pod.podInit.processID).count == 4)
   }
 
-  @Test("a thread's end isn't its process's")
+  @Test("an orphan is adopted and reaped by init")
   func orphan() throws {
-    // An orphan is adopted and reaped by init, whoever its parent was.
     let pod = try SupervisedPod(isScoped: canScope)
     #expect(try pod.output("(sleep 0.1; echo orphan >&3) & exit 3") == "orphan\n")
     var statuses: [Int32] = []
@@ -223,8 +223,8 @@ struct SupervisedInitTests {
     var started = 0
     while started < 5, case let count = read(reading, &buffer, 5), count > 0 { started += count }
     usleep(50_000)
-    // The host's supervisor goes first, as when the host is killed.
-    pod.stop()
+    // Without a scope the listener has to be closed, as it is when the host is killed.
+    if !isScoped { pod.stop() }
     pod.podInit.end()
     #expect(try pod.podInit.waitUntilEnded(milliseconds: 20_000))
     // The pipe's writers are all gone, so this doesn't wait.
@@ -236,6 +236,20 @@ struct SupervisedInitTests {
     #expect(throws: Errno.connectionReset) {
       while try pod.podInit.nextReport(milliseconds: 5_000) != nil {}
     }
+  }
+
+  @Test("the pod ends with the host's process, whoever else has its socket")
+  func hostProcess() throws {
+    let host = try Sleeper()
+    let podInit = try PodInit.start(mode: .supervised)
+    let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(host.pid, 0))
+    let filter = try FilterRules([:], unlisted: .allow).program().bytes
+    _ = try podInit.supervise(.init(filter: filter, isScoped: canScope), host: pidfd.rawValue)
+    try podInit.launch(
+      .init(paths: ["/bin/sleep"], arguments: [[115], Array("100".utf8)]), id: 1, descriptors: [])
+    #expect(try !podInit.waitUntilEnded(milliseconds: 50))
+    host.end()
+    #expect(try podInit.waitUntilEnded(milliseconds: 5_000))
   }
 
   @Test("each thing that is missing has its own words")
