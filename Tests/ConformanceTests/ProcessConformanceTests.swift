@@ -20,6 +20,8 @@ struct ProcessConformanceTests {
     "killed_owners", "thread_churn", "thread_cancellation",
     "signal_payloads", "message_senders", "process_handles", "users_processes", "names_in_calls",
     "subreapers", "terminal_sessions", "fair_share", "ignored_signals",
+    "direct_calls", "arguments_in_motion", "signal_storm", "exec_among_calls", "late_answers",
+    "longjmp_out",
   ]
 
   /// What musl's own headers, which come without the kernel's and glibc's extensions, can't compile.
