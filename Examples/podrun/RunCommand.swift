@@ -33,7 +33,7 @@ struct RunCommand: ParsableCommand {
     case ptrace
 
     /// Unless it is said.
-    static let standard = BackendName.ptrace
+    static let standard = BackendName.auto
   }
 
   @Option(

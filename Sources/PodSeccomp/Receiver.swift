@@ -15,16 +15,22 @@ final class Receiver {
   private let listener: Int32
   /// Whether the notification just taken was left to somebody else.
   private var hasDeferred = false
+  private var buffers: NotificationBuffers
 
-  init(_ supervisor: Supervisor) {
+  init(_ supervisor: Supervisor) throws(Errno) {
     self.supervisor = supervisor
+    buffers = try NotificationBuffers()
     listener = supervisor.listener.rawValue
   }
 
   /// Starts a receiver's thread.
   static func start(_ supervisor: Supervisor) throws(Errno) -> SupervisorThread {
     try SupervisorThread.start(name: "\(supervisor.names.pod) call") {
-      Receiver(supervisor).run()
+      do throws(Errno) {
+        try Receiver(supervisor).run()
+      } catch {
+        supervisor.fail("notifications can't be received: \(error)")
+      }
     }
   }
 
@@ -42,12 +48,11 @@ final class Receiver {
       }
       hasDeferred = false
       if !isCounted { supervisor.pool.becomeFree() }
-      var raw = seccomp_notif()
-      let result = CLinux_seccomp_receive(listener, &raw)
+      let result = buffers.receive(from: listener)
       supervisor.pool.becomeBusy()
       isCounted = false
       if result == 0 {
-        serve(Notification(raw))
+        serve(Notification(buffers.notification))
       } else if result == -ENOENT || result == -EINTR {
         if isOver { return }
       } else {
@@ -71,17 +76,17 @@ final class Receiver {
   func answer(_ notification: Notification, _ result: CallResult) -> Bool {
     switch result {
     case .success(let value):
-      CLinux_seccomp_send(listener, notification.id, Int64(value), 0, 0) == 0
+      buffers.answer(notification.id, value: Int64(value), on: listener) == 0
     case .failure(let error):
-      CLinux_seccomp_send(listener, notification.id, 0, -error.rawValue, 0) == 0
+      buffers.answer(notification.id, error: -error.rawValue, on: listener) == 0
     }
   }
 
   /// Lets the kernel make the call as it is.
   @discardableResult
   func letPass(_ notification: Notification) -> Bool {
-    CLinux_seccomp_send(
-      listener, notification.id, 0, 0, CLinux_SECCOMP_USER_NOTIF_FLAG_CONTINUE) == 0
+    buffers.answer(
+      notification.id, flags: CLinux_SECCOMP_USER_NOTIF_FLAG_CONTINUE, on: listener) == 0
   }
 
   private func serve(_ notification: Notification) {

@@ -1,12 +1,18 @@
-internal import CSeccomp
 public import PodCore
-internal import PodLinux
 public import PodPtrace
-internal import SystemPackage
 
 /// The backend that asks a supervisor by seccomp notification: the default.
 ///
-/// Source: DESIGN.md §5.
+/// In a nutshell: the pod's init makes a launcher, which installs a seccomp filter made from the boundary table and hands
+/// its listener to the host program; all programs of the pod are its descendants. Calls in which no name crosses go straight to
+/// the kernel. The others are notifications, which the host program's receivers (``Receiver``) take: identity calls are
+/// answered from the tables, calls that only look at names are made by the receiver, and all others in their caller's own
+/// context, while the receiver is attached to it by ptrace (``AttachedThread``). Calls that may wait go on by themselves,
+/// on a page of ours in the process (``Gate``). Nothing is traced but for the moments in which a thread is attached to.
+///
+/// Ends are told by init, which has a descriptor of each process, and by the waits that pass here.
+///
+/// Source: DESIGN.md §5; seccomp_unotify(2).
 public struct SeccompBackend: Backend {
   /// "seccomp".
   public static let name = "seccomp"
@@ -29,12 +35,17 @@ public struct SeccompBackend: Backend {
 
   /// Programs in the pod can't trace; process ids inside signal frames are the kernel's.
   public var capabilities: BackendCapabilities {
-    BackendCapabilities(nestedTracing: false, signalFrames: false, unavailable: nil)
+    BackendCapabilities(nestedTracing: false, signalFrames: false, unavailable: unavailable)
   }
 
   /// Starts a pod's init, its launcher and its supervisor.
+  ///
+  /// - Throws: `.backendUnavailable` when the machine lacks what this backend needs, and there is no ``fallback`` that
+  ///   works; `.containmentUnavailable`.
   public func start(_ pod: PodSetup) async throws(PodError) -> any BackendSession {
-    try await SeccompSession.start(pod, isScoped: (PodInit.landlockABI ?? 0) >= 6)
+    try await orFallBack(pod) { machine throws(PodError) in
+      try await SeccompSession.start(pod, machine)
+    }
   }
 }
 

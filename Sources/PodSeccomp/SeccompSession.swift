@@ -13,29 +13,21 @@ final class SeccompSession: BackendSession {
   private let watcher: Mutex<SupervisorThread?>
   private let streams = StreamService()
 
-  private init(_ supervisor: Supervisor, ended: Promise<Void>, watcher: SupervisorThread) {
+  private init(
+    _ supervisor: Supervisor, ended: Promise<Void>, watcher: SupervisorThread,
+    containment: Containment
+  ) {
+    self.containment = containment
     self.supervisor = supervisor
     self.ended = ended
     self.watcher = Mutex(watcher)
   }
 
-  var containment: Containment {
-    Containment([
-      .processes: supervisor.isScoped
-        ? .init(
-          .kernel,
-          by: "Landlock keeps signals and tracing in the pod; the supervisor makes, or refuses, all other calls "
-            + "that name a process; the files of /proc are the host's")
-        : .init(
-          .namedOnly,
-          by: "the supervisor makes, or refuses, every call that names a process; the files of /proc are the "
-            + "host's, and what the user may do there a program in the pod may too"),
-      .terminals: .init(
-        .namedOnly, by: "a program on a terminal has a session of its own, and no host terminal"),
-    ])
-  }
+  let containment: Containment
 
-  static func start(_ setup: PodSetup, isScoped: Bool) async throws(PodError) -> SeccompSession {
+  static func start(
+    _ setup: PodSetup, _ machine: MachineSupport
+  ) async throws(PodError) -> SeccompSession {
     let filter: [UInt8]
     do throws(Errno) {
       filter = try SupervisionFilter.rules(for: setup).program().bytes
@@ -53,12 +45,11 @@ final class SeccompSession: BackendSession {
     let supervisor: Supervisor
     do throws(PodInit.SupervisionFailure) {
       let supervision = PodInit.Supervision(
-        filter: filter, flags: UInt32(CLinux_SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV),
-        isScoped: isScoped)
+        filter: filter, flags: machine.listenerFlags, isScoped: machine.hasSignalScope)
       let listener = try podInit.supervise(supervision)
       supervisor = Supervisor(
         setup, podInit: podInit, listener: listener, launcher: podInit.launcherProcessID ?? 0,
-        isScoped: isScoped)
+        isScoped: machine.hasSignalScope)
     } catch {
       podInit.end()
       throw PodError(.backendUnavailable, error.explanation, underlyingError: error.error)
@@ -75,7 +66,10 @@ final class SeccompSession: BackendSession {
         supervisor.close()
         ended.fulfil(())
       }
-      return SeccompSession(supervisor, ended: ended, watcher: watcher)
+      for lack in machine.shortcomings { setup.degraded(lack) }
+      return SeccompSession(
+        supervisor, ended: ended, watcher: watcher,
+        containment: machine.containment(keeping: setup.configuration.capabilities))
     } catch {
       supervisor.end()
       throw PodError(

@@ -14,7 +14,7 @@ public enum TestBackend: String, CaseIterable, Sendable, Codable, CustomTestStri
 
   /// Those that exist, in all their modes: what every test that makes a pod runs with, and where the environments of
   /// ``TestEnvironment`` come from.
-  public static let all: [TestBackend] = [.ptrace, .ptraceEveryCall]
+  public static let all: [TestBackend] = [.seccomp, .ptrace, .ptraceEveryCall]
 
   /// Each backend in its usual mode, for tests that take long.
   public static let usual = all.filter { $0 != .ptraceEveryCall }
