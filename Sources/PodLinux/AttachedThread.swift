@@ -1,6 +1,7 @@
 internal import CLinux
 internal import Glibc
 package import PodCore
+internal import Synchronization
 package import SystemPackage
 
 /// A thread that stands still outside its system call, held for a short time by ptrace, and makes calls for us.
@@ -61,14 +62,46 @@ package final class AttachedThread {
   private func report(of tid: Int32) throws(Errno) -> Int32 {
     while true {
       if let status = early.removeValue(forKey: tid) { return status }
-      var status: Int32 = 0
-      let reporter = CLinux_wait4(
-        -1, &status, Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD), nil)
-      if reporter == -EINTR { continue }
-      if reporter < 0 { throw .noSuchProcess }
+      let (reporter, status) = try nextReport([tid])
       if reporter == tid { return status }
       early[reporter] = status
     }
+  }
+
+  /// The next report of whomever the calling thread traces.
+  ///
+  /// - Parameter awaited: Who is looked at where the host program takes reports.
+  private func nextReport(_ awaited: [Int32]) throws(Errno) -> (tid: Int32, status: Int32) {
+    var turn: UInt32 = 0
+    while true {
+      let isWatchful = HostReports.areTaken.load(ordering: .relaxed)
+      var status: Int32 = 0
+      let options = CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD | (isWatchful ? Int(WNOHANG) : 0)
+      let reporter = CLinux_wait4(-1, &status, Int32(options), nil)
+      if reporter > 0 { return (reporter, status) }
+      if reporter == -EINTR { continue }
+      if reporter < 0 { throw .noSuchProcess }
+      for tid in awaited {
+        if let status = missedStop(of: tid) { return (tid, status) }
+      }
+      turn &+= 1
+      if turn < 8 { sched_yield() } else { usleep(min(turn, 50) * 10) }
+    }
+  }
+
+  /// Why a thread stands still, if the report of it was taken by somebody else.
+  private func missedStop(of tid: Int32) -> Int32? {
+    var info = siginfo_t()
+    let result = CLinux_ptrace_getsiginfo(tid, &info)
+    // Only a thread that stands still answers, in a group stop that it has none.
+    guard result == 0 || result == -EINVAL, !HostReports.hasReport(tid) else { return nil }
+    if result == -EINVAL { return (SIGSTOP | Int32(CLinux_PTRACE_EVENT_STOP) << 8) << 8 | 0x7F }
+    // With the kernel's mark for calls, which no signal has.
+    if info.si_signo == SIGTRAP, info.si_code == SIGTRAP | 0x80 {
+      return (SIGTRAP | 0x80) << 8 | 0x7F
+    }
+    let isEvent = info.si_signo == SIGTRAP && info.si_code > 0 && info.si_code & 0xFF == SIGTRAP
+    return (isEvent ? info.si_code : info.si_signo) << 8 | 0x7F
   }
 
   /// The next stop of the thread.
@@ -323,23 +356,11 @@ package final class AttachedThread {
 
   /// Waits until the thread, which was seized before its call of execve went on, has executed a program or failed to.
   ///
+  /// - Parameter leader: The number of its process, which it gets when it executes one.
   /// - Returns: The number that it had before; nil when it failed, or is gone.
-  package func watchExec() -> Int32? {
-    var signal: Int32 = 0
-    while !isGone {
-      var status: Int32 = 0
-      // Another thread than the first one gets the first one's number.
-      let reporter = CLinux_wait4(
-        -1, &status, Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD), nil)
-      if reporter == -EINTR { continue }
-      guard reporter > 0 else {
-        isGone = true
-        return nil
-      }
-      guard CLinux_WIFSTOPPED(status) != 0 else {
-        if reporter == tid { isGone = true }
-        continue
-      }
+  package func watchExec(leader: Int32) -> Int32? {
+    while let (reporter, status) = try? nextReport([tid, leader]) {
+      guard CLinux_WIFSTOPPED(status) != 0 else { continue }
       let stop = Stop(status)
       if stop.event == CLinux_PTRACE_EVENT_EXEC {
         var former: UInt = 0
@@ -348,9 +369,9 @@ package final class AttachedThread {
         return Int32(truncatingIfNeeded: former)
       }
       if stop.isPause { return nil }
-      signal = stop.isSignal ? stop.signal : 0
-      if CLinux_ptrace_cont(reporter, signal) < 0 { continue }
+      _ = CLinux_ptrace_cont(reporter, stop.isSignal ? stop.signal : 0)
     }
+    isGone = true
     return nil
   }
 
@@ -433,12 +454,7 @@ package final class AttachedThread {
       // Whoever is left to the calling thread is the child of which the event was lost.
       for (child, status) in early where CLinux_WIFSTOPPED(status) != 0 { greet(child, onBirth) }
       early = [:]
-      var status: Int32 = 0
-      while true {
-        let child = CLinux_wait4(
-          -1, &status, Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD), nil)
-        if child == -EINTR { continue }
-        if child <= 0 { break }
+      while let (child, status) = try? nextReport([]) {
         if CLinux_WIFSTOPPED(status) != 0 { greet(child, onBirth) }
       }
       throw error

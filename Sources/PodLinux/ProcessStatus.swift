@@ -16,9 +16,28 @@ package enum ProcessStatus {
     value(field, of: task) { UInt64($0, radix: 16) }
   }
 
+  /// All numbers of a line: "Uid" has the real, effective, saved and file-system one.
+  ///
+  /// Source: proc_pid_status(5).
+  package static func numbers(_ field: String, of task: Int32) -> [Int]? {
+    line(field, of: task)?.split(separator: "\t").compactMap { Int($0) }
+  }
+
+  /// Whether a task stands still for its tracer.
+  ///
+  /// Source: proc_pid_status(5), "State".
+  package static func isInTracingStop(_ task: Int32) -> Bool {
+    line("State", of: task)?.first == "t"
+  }
+
   private static func value<T>(
     _ field: String, of task: Int32, _ parse: (Substring) -> T?
   ) -> T? {
+    line(field, of: task)?.split(separator: "\t").first.flatMap { parse($0) }
+  }
+
+  /// What stands behind a field's name.
+  private static func line(_ field: String, of task: Int32) -> Substring? {
     guard let file = try? FileDescriptor.open("/proc/\(task)/status", .readOnly) else { return nil }
     defer { try? file.close() }
     let text = withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
@@ -27,7 +46,7 @@ package enum ProcessStatus {
     }
     // A name of a program is escaped there: no line begins in it.
     for line in text.split(separator: "\n") where line.hasPrefix(field + ":\t") {
-      return line.dropFirst(field.count + 2).split(separator: "\t").first.flatMap { parse($0) }
+      return line.dropFirst(field.count + 2)
     }
     return nil
   }

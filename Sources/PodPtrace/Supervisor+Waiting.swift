@@ -37,7 +37,7 @@ extension Supervisor {
     turns += 1
     var idle: UInt32 = 0
     while true {
-      if !isWatchful, Self.hostTakesReports.load(ordering: .relaxed) { becomeWatchful() }
+      if !isWatchful, HostReports.areTaken.load(ordering: .relaxed) { becomeWatchful() }
       var status: Int32 = 0
       let options = CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD | (isWatchful ? Int(WNOHANG) : 0)
       let tid = CLinux_wait4(-1, &status, Int32(options), nil)
@@ -177,14 +177,11 @@ extension Supervisor {
     guard !isWatchful else { return }
     isWatchful = true
     pulse.isWatchful.store(true, ordering: .relaxed)
-    Self.hostTakesReports.store(true, ordering: .relaxed)
+    HostReports.areTaken.store(true, ordering: .relaxed)
     setup.degraded(
       "a thread of the host program waits for any child and takes the tracer's reports with it; they are looked for, "
         + "which is slower")
   }
-
-  /// Whether a report was missed in any pod of this program.
-  static let hostTakesReports = Atomic<Bool>(false)
 
   /// Looks for threads that nobody told us of: that stand still, and then that are gone.
   func findMissedReport() -> (tid: Int32, status: Int32)? {
@@ -295,7 +292,7 @@ extension Supervisor {
     guard let tracee = tracees[podInit.processID], CLinux_ptrace_interrupt(tracee.tid) == 0 else {
       return
     }
-    if Self.hostTakesReports.load(ordering: .relaxed) || HostThreads.someWaitForAnyChild() {
+    if HostReports.areTaken.load(ordering: .relaxed) || HostReports.someThreadWaitsForAnyChild() {
       becomeWatchful()
     }
     var info = siginfo_t()
@@ -306,47 +303,6 @@ extension Supervisor {
       // Before it makes anybody.
       if isWatchful { announceEnd(of: tracee) }
       return
-    }
-  }
-}
-
-/// What the host program's other threads do.
-private enum HostThreads {
-  /// Whether one waits for children without saying which, and not for its own alone.
-  ///
-  /// Source: proc_pid_syscall(5).
-  static func someWaitForAnyChild() -> Bool {
-    guard let directory = opendir("/proc/self/task") else { return false }
-    defer { closedir(directory) }
-    while let entry = readdir(directory) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-        pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      if Int32(name) != nil, waitsForAnyChild(name) { return true }
-    }
-    return false
-  }
-
-  private static func waitsForAnyChild(_ thread: String) -> Bool {
-    guard let file = try? FileDescriptor.open("/proc/self/task/\(thread)/syscall", .readOnly) else {
-      return false
-    }
-    defer { try? file.close() }
-    let words = withUnsafeTemporaryAllocation(byteCount: 256, alignment: 1) { buffer in
-      let count = (try? file.read(into: buffer)) ?? 0
-      return String(decoding: buffer[..<count], as: UTF8.self).split(separator: " ").map {
-        UInt64($0.hasPrefix("0x") ? $0.dropFirst(2) : $0, radix: $0.hasPrefix("0x") ? 16 : 10) ?? 0
-      }
-    }
-    guard words.count > 4 else { return false }
-    switch words[0] {
-    case UInt64(Syscall.wait4.rawValue):
-      return Int32(truncatingIfNeeded: words[1]) <= 0
-        && words[3] & UInt64(CLinux_WAIT_NO_THREAD) == 0
-    case UInt64(Syscall.waitid.rawValue):
-      return [0, 2].contains(words[1])
-        && words[4] & UInt64(CLinux_WAIT_NO_THREAD | Int(WNOWAIT)) == 0
-    default: return false
     }
   }
 }

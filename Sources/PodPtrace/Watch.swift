@@ -87,7 +87,7 @@ struct Watch: Sendable {
   }
 
   private func giveUp() async {
-    Supervisor.hostTakesReports.store(true, ordering: .relaxed)
+    HostReports.areTaken.store(true, ordering: .relaxed)
     setup.events(
       .failed(
         "a thread of the host program waits for any child and has taken the tracer's report of the pod's init"

@@ -23,6 +23,7 @@ extension Receiver {
       answer(notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
       return nil
     }
+    supervisor.attendance.begin(thread.tid)
     // Until here the number could have become another's.
     guard answer(notification, .success(0)) else {
       attached.withdraw()
@@ -38,6 +39,7 @@ extension Receiver {
 
   /// Makes a call in its caller's context.
   func attend(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
+    defer { supervisor.attendance.end(thread.tid) }
     guard let attached = attach(notification, thread) else { return }
     let host = AttachedCaller(thread, supervisor)
     host.hold(attached)
@@ -150,6 +152,7 @@ extension Receiver {
 
   /// A call that went on by itself is over.
   func end(_ notification: Notification, _ thread: PodThread) {
+    defer { supervisor.attendance.end(thread.tid) }
     guard let attached = attach(notification, thread) else { return }
     guard let detached = thread.pop(stack: attached.registers.stackPointer),
       var transaction = detached.transaction.take()
@@ -249,7 +252,7 @@ extension Receiver {
       attached.withdraw()
       return
     }
-    guard let former = attached.watchExec() else {
+    guard let former = attached.watchExec(leader: process.tgid) else {
       attached.release()
       return
     }

@@ -12,12 +12,20 @@ final class SeccompSession: BackendSession {
   /// nil once it was joined.
   private let watcher: Mutex<SupervisorThread?>
   private let streams = StreamService()
+  /// Looks whether reports come through.
+  private let watch: Task<Void, Never>
 
   private init(
     _ supervisor: Supervisor, ended: Promise<Void>, watcher: SupervisorThread,
     containment: Containment
   ) {
     self.containment = containment
+    watch = Task.detached {
+      guard await supervisor.attendance.watch() != nil else { return }
+      HostReports.areTaken.store(true, ordering: .relaxed)
+      supervisor.fail(
+        "a thread of the host program waits for any child and has taken the report of a thread that was attached to")
+    }
     self.supervisor = supervisor
     self.ended = ended
     self.watcher = Mutex(watcher)
@@ -59,6 +67,12 @@ final class SeccompSession: BackendSession {
     let ended = Promise<Void>()
     do throws(Errno) {
       try supervisor.enterInit()
+      HostReports.look(with: supervisor.launcher)
+      if HostReports.areTaken.load(ordering: .relaxed) {
+        setup.degraded(
+          "a thread of the host program waits for any child and takes the tracer's reports with it; they are looked for, "
+            + "which is slower")
+      }
       try supervisor.pool.begin { () throws(Errno) in try Receiver.start(supervisor) }
       let watcher = try SupervisorThread.start(name: "\(setup.names.pod)") {
         var watcher = Watcher(supervisor)
@@ -98,6 +112,8 @@ final class SeccompSession: BackendSession {
   func end() async {
     supervisor.end()
     await ended.value
+    watch.cancel()
+    await watch.value
     // Nothing is left for them to do but to end.
     watcher.withLock { $0.take() }?.join()
     supervisor.pool.join()

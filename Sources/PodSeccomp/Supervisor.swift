@@ -21,6 +21,7 @@ final class Supervisor: Sendable {
   /// What is answered without looking any further, by call number.
   let identities: [Identity]
   let pool: ReceiverPool
+  let attendance = Attendance()
 
   /// An answer that is constant per task.
   enum Identity: UInt8 {
@@ -42,13 +43,13 @@ final class Supervisor: Sendable {
     var next: UInt32 = 1
     var isClosed = false
   }
+  /// Threads that are about to end, the first one first.
+  private let lateThreads = Mutex<[PodThread]>([])
   private let ending = Atomic<Bool>(false)
   /// Whether processes of the pod may act for others than the host program does.
   private let variesCredentials = Atomic<Bool>(false)
   /// How many handlers of a library's signals are expected to ask for their process.
   private let expectedHandlers = Atomic<Int>(0)
-  /// Held by a call that keeps somebody else's number from being used again.
-  let pinning = Mutex(())
 
   init(
     _ setup: PodSetup, podInit: PodInit, listener: consuming OwnedDescriptor, launcher: Int32,
@@ -258,21 +259,22 @@ final class Supervisor: Sendable {
   func add(thread tid: Int32, of process: PodProcess) -> PodThread {
     let thread = PodThread(tid: tid, process: process)
     process.add(thread: tid)
-    threads.withLock { $0[tid] = thread }
+    if let former = threads.withLock({ $0.updateValue(thread, forKey: tid) }) {
+      forgetHandler(of: former)
+    }
     return thread
   }
 
-  private func remove(thread tid: Int32, of process: PodProcess) {
-    dropThread(tid, of: process)
-    process.remove(thread: tid)
+  private func dropThread(_ tid: Int32, of process: PodProcess) {
+    if let thread = thread(tid), thread.process === process { drop(thread) }
   }
 
-  private func dropThread(_ tid: Int32, of process: PodProcess) {
-    let thread = threads.withLock { threads -> PodThread? in
-      guard threads[tid]?.process === process else { return nil }
-      return threads.removeValue(forKey: tid)
+  /// Nobody has the number any more, or somebody else has.
+  private func drop(_ thread: PodThread) {
+    threads.withLock { threads in
+      if threads[thread.tid] === thread { threads[thread.tid] = nil }
     }
-    if let thread { forgetHandler(of: thread) }
+    forgetHandler(of: thread)
   }
 
   // MARK: Programs that the host starts
@@ -382,9 +384,15 @@ final class Supervisor: Sendable {
         return try AttachedThread(seizing: thread.tid)
       } catch .notPermitted {
         // Somebody of ours may hold it for a moment.
-        guard ProcessStatus.number("TracerPid", of: thread.tid) ?? 0 != 0, wait < 10_000 else {
-          throw .notPermitted
+        guard let tracer = ProcessStatus.number("TracerPid", of: thread.tid) else {
+          throw .noSuchProcess
         }
+        if tracer == 0 {
+          return try OtherUser.acting(for: thread.tid) { () throws(Errno) in
+            try AttachedThread(seizing: thread.tid)
+          }
+        }
+        guard wait < 100_000 else { throw .notPermitted }
         usleep(wait)
         wait += wait / 2
       }
@@ -417,14 +425,6 @@ final class Supervisor: Sendable {
     }
   }
 
-  /// Makes a call that names tasks of other processes while their numbers can't become others'.
-  func whilePinned<T>(
-    _ call: Syscall, _ arguments: CallArguments, of caller: PodProcess,
-    _ body: () throws(Errno) -> T
-  ) throws(Errno) -> T {
-    try body()
-  }
-
   // MARK: Exec and end
 
   /// A thread has executed a program; no other thread of its process is left.
@@ -450,12 +450,21 @@ final class Supervisor: Sendable {
     setup.events(.executed(process.name))
   }
 
-  /// A thread that isn't its process's first is about to end.
+  /// A thread that isn't its process's first is about to end. It stays known for a while: on some kernels a signal can come
+  /// first, and its handler make calls.
   func ending(thread: PodThread) {
     guard thread.tid != thread.process.tgid else { return }
-    names.processes.exited(PhysicalName(rawValue: thread.tid))
-    remove(thread: thread.tid, of: thread.process)
+    let physical = PhysicalName<ProcessID>(rawValue: thread.tid)
+    names.processes.exited(physical)
+    thread.process.remove(thread: thread.tid)
+    let oldest = lateThreads.withLock { late -> PodThread? in
+      if late.last !== thread { late.append(thread) }
+      return late.count > Self.lateThreadsKept ? late.removeFirst() : nil
+    }
+    if let oldest { drop(oldest) }
   }
+
+  private static let lateThreadsKept = 128
 
   /// What init's descriptor of a process says.
   ///

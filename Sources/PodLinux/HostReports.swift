@@ -1,0 +1,81 @@
+internal import CLinux
+internal import Glibc
+internal import PodCore
+package import Synchronization
+internal import SystemPackage
+
+/// Reports of tracees that go to the host program instead of the tracer.
+///
+/// A tracee can be waited for by every thread of the host program, not by the tracer alone. One that waits for any child
+/// (`waitpid(-1)`, in a loop or in a handler of SIGCHLD) takes reports of stops and ends. The stop itself it can't take: the
+/// thread stands still until its tracer lets it go, and tells its tracer why.
+///
+/// Source: ptrace(2), "the parent of a tracee"; kernel/exit.c, `do_wait_thread` and `ptrace_do_wait`.
+package enum HostReports {
+  /// Whether a report was missed in any pod of this program: from then on nobody sleeps until one comes.
+  package static let areTaken = Atomic<Bool>(false)
+
+  /// Whether a thread that the calling one traces stands still, or has ended, and nobody has been told.
+  package static func hasReport(_ tid: Int32) -> Bool {
+    var info = siginfo_t()
+    let options =
+      WEXITED | WSTOPPED | WNOHANG | WNOWAIT | Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD)
+    return CLinux_waitid(Int32(P_PID.rawValue), tid, &info, options, nil) == 0
+      && CLinux_siginfo_pid(&info) == tid
+  }
+
+  /// Finds out whether the host program takes reports: by looking at its threads, and by a report of a process that is made to
+  /// stop for it, and that no program of the pod is.
+  package static func look(with process: Int32) {
+    if areTaken.load(ordering: .relaxed) { return }
+    if someThreadWaitsForAnyChild() { return areTaken.store(true, ordering: .relaxed) }
+    guard CLinux_ptrace_seize(process, 0) == 0 else { return }
+    CLinux_ptrace_interrupt(process)
+    var info = siginfo_t()
+    for _ in 0..<1000 {
+      usleep(100)
+      guard CLinux_ptrace_getsiginfo(process, &info) == 0 else { continue }
+      if !hasReport(process) { areTaken.store(true, ordering: .relaxed) }
+      break
+    }
+    CLinux_ptrace_detach(process, 0)
+  }
+
+  /// Whether one waits for children without saying which, and not for its own alone.
+  ///
+  /// Source: proc_pid_syscall(5).
+  package static func someThreadWaitsForAnyChild() -> Bool {
+    guard let directory = opendir("/proc/self/task") else { return false }
+    defer { closedir(directory) }
+    while let entry = readdir(directory) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+        pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      if Int32(name) != nil, waitsForAnyChild(name) { return true }
+    }
+    return false
+  }
+
+  private static func waitsForAnyChild(_ thread: String) -> Bool {
+    guard let file = try? FileDescriptor.open("/proc/self/task/\(thread)/syscall", .readOnly) else {
+      return false
+    }
+    defer { try? file.close() }
+    let words = withUnsafeTemporaryAllocation(byteCount: 256, alignment: 1) { buffer in
+      let count = (try? file.read(into: buffer)) ?? 0
+      return String(decoding: buffer[..<count], as: UTF8.self).split(separator: " ").map {
+        UInt64($0.hasPrefix("0x") ? $0.dropFirst(2) : $0, radix: $0.hasPrefix("0x") ? 16 : 10) ?? 0
+      }
+    }
+    guard words.count > 4 else { return false }
+    switch words[0] {
+    case UInt64(Syscall.wait4.rawValue):
+      return Int32(truncatingIfNeeded: words[1]) <= 0
+        && words[3] & UInt64(CLinux_WAIT_NO_THREAD) == 0
+    case UInt64(Syscall.waitid.rawValue):
+      return [0, 2].contains(words[1])
+        && words[4] & UInt64(CLinux_WAIT_NO_THREAD | Int(WNOWAIT)) == 0
+    default: return false
+    }
+  }
+}

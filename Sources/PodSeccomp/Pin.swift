@@ -1,0 +1,139 @@
+internal import CLinux
+internal import Glibc
+internal import PodCore
+internal import PodLinux
+internal import Synchronization
+internal import SystemPackage
+
+/// Keeps the numbers of tasks from becoming others' while a call names them.
+///
+/// A caller can make itself so slow that the number which it was given for its call is somebody else's when the kernel
+/// looks (DESIGN.md §4.2). A task that is traced keeps its number until its tracer has waited for it. So a thread of its own
+/// seizes the targets, which go on running, and ends when the call is over: with it, the kernel lets them go without
+/// their noticing.
+///
+/// Source: ptrace(2), PTRACE_SEIZE; kernel/ptrace.c, `exit_ptrace`.
+final class Pin: Sendable {
+  private let thread: SupervisorThread
+  private let isOver: OwnedDescriptor
+
+  /// Pins tasks.
+  ///
+  /// - Parameters:
+  ///   - tasks: Their physical numbers.
+  ///   - areMeant: Whether the numbers are still those of the tasks that were meant; asked when they can't change any more.
+  /// - Throws: `.noSuchProcess` when they are not; `.resourceTemporarilyUnavailable` when one can't be pinned now.
+  init(_ tasks: [Int32], areMeant: @escaping @Sendable () -> Bool) throws(Errno) {
+    var ends: (Int32, Int32) = (-1, -1)
+    let result = CLinux_seqpacket_pair(&ends.0, &ends.1)
+    if result < 0 { throw .resourceTemporarilyUnavailable }
+    isOver = OwnedDescriptor(owning: ends.0)
+    let theirs = ends.1
+    thread = try SupervisorThread.start(name: "pod pin") {
+      let answer = Self.seize(tasks, areMeant)
+      var byte = answer
+      _ = send(theirs, &byte, 1, Int32(MSG_NOSIGNAL))
+      if answer == 0 { Self.serve(until: theirs) }
+      close(theirs)
+    }
+    var answer: UInt8 = UInt8(EAGAIN)
+    while recv(isOver.rawValue, &answer, 1, 0) < 0, errno == EINTR {}
+    if answer != 0 {
+      thread.join()
+      throw Errno(rawValue: Int32(answer))
+    }
+  }
+
+  /// Lets them go.
+  func end() {
+    shutdown(isOver.rawValue, Int32(SHUT_RDWR))
+    thread.join()
+  }
+
+  private static func seize(_ tasks: [Int32], _ areMeant: () -> Bool) -> UInt8 {
+    for task in tasks {
+      let result = CLinux_ptrace_seize(task, 0)
+      if result == -ESRCH { return UInt8(ESRCH) }
+      // Somebody of ours may hold it for a moment: then the call is made again.
+      if result < 0 { return UInt8(EAGAIN) }
+    }
+    return areMeant() ? 0 : UInt8(ESRCH)
+  }
+
+  /// Passes on what comes to the tasks meanwhile: signals and stops. Ends stay where they are.
+  private static func serve(until end: Int32) {
+    var entry = pollfd(fd: end, events: Int16(POLLIN), revents: 0)
+    while poll(&entry, 1, 1) == 0 {
+      var info = siginfo_t()
+      let options = WSTOPPED | WNOHANG | Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD)
+      while CLinux_waitid(Int32(P_ALL.rawValue), 0, &info, options, nil) == 0,
+        CLinux_siginfo_pid(&info) != 0
+      {
+        let (task, status) = (CLinux_siginfo_pid(&info), CLinux_siginfo_status(&info))
+        if status >> 8 == Int32(CLinux_PTRACE_EVENT_STOP) {
+          CLinux_ptrace_listen(task)
+        } else {
+          CLinux_ptrace_cont(task, status & 0xFF)
+        }
+      }
+    }
+  }
+}
+
+/// Which tasks a call changes, and whether the kernel keeps it in the pod anyway.
+enum ChangedTasks {
+  /// The physical numbers in a call that changes somebody; none for calls that only look, and for groups, whose number
+  /// lives as long as any member.
+  ///
+  /// - Parameter isScoped: Whether Landlock keeps signals, and all that needs the right to trace, in the pod.
+  static func of(_ call: Syscall, _ arguments: CallArguments, isScoped: Bool) -> [Int32] {
+    switch call {
+    case .sched_setscheduler, .sched_setparam, .sched_setattr, .sched_setaffinity, .prlimit64:
+      [arguments.int(0)]
+    case .setpriority:
+      arguments.int(0) == 0 ? [arguments.int(1)] : []
+    case .ioprio_set:
+      arguments.int(0) == 1 ? [arguments.int(1)] : []
+    case _ where isScoped: []
+    case .kill, .rt_sigqueueinfo, .process_vm_readv, .process_vm_writev, .migrate_pages,
+      .move_pages, .get_robust_list:
+      [arguments.int(0)]
+    case .tgkill, .rt_tgsigqueueinfo, .kcmp: [arguments.int(0), arguments.int(1)]
+    case .fcntl: arguments.int(1) == 8 ? [arguments.int(2)] : []
+    case .prctl: arguments.int(0) == 62 ? [arguments.int(2)] : []
+    default: []
+    }
+  }
+}
+
+extension Supervisor {
+  /// Makes a call while the tasks of other processes that it changes keep their numbers.
+  ///
+  /// - Throws: `.noSuchProcess` when one is gone; `.interrupted` when one can't be kept at this moment, and the call is to
+  ///   be made again.
+  func whilePinned<T>(
+    _ call: Syscall, _ arguments: CallArguments, of caller: PodProcess,
+    _ body: () throws(Errno) -> T
+  ) throws(Errno) -> T {
+    var tasks: [Int32] = []
+    for number in ChangedTasks.of(call, arguments, isScoped: isScoped) where number > 0 {
+      if caller.threads.contains(number) || tasks.contains(number) { continue }
+      tasks.append(number)
+    }
+    if tasks.isEmpty { return try body() }
+    var meant: [PodProcess] = []
+    for task in tasks {
+      guard let process = thread(task)?.process else { throw .noSuchProcess }
+      meant.append(process)
+    }
+    let pin: Pin
+    do throws(Errno) {
+      let processes = meant
+      pin = try Pin(tasks) { processes.allSatisfy(\.isThere) }
+    } catch {
+      throw error == .resourceTemporarilyUnavailable ? .interrupted : error
+    }
+    defer { pin.end() }
+    return try body()
+  }
+}
