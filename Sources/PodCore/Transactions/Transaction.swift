@@ -188,8 +188,17 @@ public protocol TransactionHost: AnyObject {
   /// - Throws: `.noSuchProcess`.
   func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32
 
+  /// The caller is about to install a filter of its own for its calls, which may not allow those that a backend makes in
+  /// its context to get memory there: what it will need, it gets now.
+  func willFilterCalls()
+
   /// The state of the caller that isn't in the tables of names.
   var callerState: any CallerState { get }
+}
+
+extension TransactionHost {
+  /// Does nothing, for hosts that need nothing in the caller.
+  public func willFilterCalls() {}
 }
 
 extension TransactionHost {
