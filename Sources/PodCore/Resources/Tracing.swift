@@ -56,8 +56,9 @@ public enum Tracing {
         .argument(1, masked: 8, is: 8, "SECCOMP_FILTER_FLAG_NEW_LISTENER")),
       .resourceBusy, because: "a process has one listener, and it can be the pod's"),  // P58
     .wrapped(
-      .seccomp, when: option(1, "SECCOMP_SET_MODE_FILTER"), out: [.result(thread)],
-      by: InstallFilter(), performed: .inCaller),  // P58
+      .seccomp,
+      when: option(1, "SECCOMP_SET_MODE_FILTER").and(.argument(1, masked: 8, is: 0, "")),
+      out: [.result(thread)], by: InstallFilter(), performed: .inCaller),  // P58
     .wrapped(
       .prctl,
       when: option(22, "PR_SET_SECCOMP").and(.argument(1, is: 2, "SECCOMP_MODE_FILTER")),
