@@ -16,7 +16,7 @@ PROGRAMS   := perl:perl-base ruby:ruby node:nodejs go:golang-go javac:default-jd
   tmux:tmux parallel:parallel /sbin/start-stop-daemon:dpkg
 # Their packages make services: they are installed only where no systemd would run them at the next boot.
 SERVERS    := /usr/sbin/nginx:nginx-light redis-server:redis-server \
-  /usr/lib/postgresql/*/bin/initdb:postgresql
+  /usr/lib/postgresql/*/bin/initdb:postgresql /usr/sbin/sshd:openssh-server ssh:openssh-client
 PROGRAMS   += $(if $(wildcard /run/systemd/system),,$(SERVERS))
 
 .PHONY: run test tiers faults tools lint docs install page page-check

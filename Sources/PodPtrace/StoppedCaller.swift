@@ -57,6 +57,14 @@ final class StoppedCaller: TransactionHost {
     }
   }
 
+  /// Without memory the filter is installed all the same; calls that need some ask again.
+  func willFilterCalls() {
+    do throws(Errno) {
+      _ = try tracee.scratchAddress(for: 0, supervisor)
+      _ = try tracee.codePage(supervisor)
+    } catch {}
+  }
+
   func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
     guard let user = ProcessStatus.number("Uid", of: task.rawValue) else { throw .noSuchProcess }
     return UInt32(truncatingIfNeeded: user)
@@ -301,7 +309,7 @@ extension Tracee {
   }
 
   /// The page with our code, put there again where the program has taken it away or written over it.
-  private func codePage(_ supervisor: Supervisor) throws(Errno) -> RemoteAddress {
+  func codePage(_ supervisor: Supervisor) throws(Errno) -> RemoteAddress {
     if let known = process.space.codePage {
       var found = [UInt8](repeating: 0, count: Self.compareExchangeCode.count)
       let isThere = found.withUnsafeMutableBytes { bytes in

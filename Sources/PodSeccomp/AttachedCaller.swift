@@ -100,6 +100,16 @@ final class AttachedCaller: TransactionHost, CallerState {
     try ProcessHandle.Target(behind: descriptor, of: thread.tid)
   }
 
+  /// Without memory the filter is installed all the same; calls that need some ask again.
+  func willFilterCalls() {
+    do throws(Errno) {
+      _ = try gate()
+      _ = try scratchAddress(for: 0)
+    } catch {}
+  }
+
+  func isWaitable(_ zombie: Entry<ProcessID>) -> Bool { supervisor.isWaitable(zombie) }
+
   func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
     guard let user = ProcessStatus.number("Uid", of: task.rawValue) else { throw .noSuchProcess }
     return UInt32(truncatingIfNeeded: user)

@@ -91,6 +91,8 @@ final class LookingCaller: TransactionHost, CallerState {
     throw .noFunction
   }
 
+  func isWaitable(_ zombie: Entry<ProcessID>) -> Bool { supervisor.isWaitable(zombie) }
+
   func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
     guard let user = ProcessStatus.number("Uid", of: task.rawValue) else { throw .noSuchProcess }
     return UInt32(truncatingIfNeeded: user)

@@ -210,11 +210,19 @@ final class PodProcess: Sendable {
     }
   }
 
+  private let end = Mutex(())
+
+  /// Does once what there is to do about its end. Who comes second returns when it is done.
+  ///
   /// - Returns: Whether this was the first to say so.
-  func markEnded() -> Bool {
-    state.withLock { state in
-      defer { state.hasEnded = true }
-      return !state.hasEnded
+  func whenFirstEnded(_ body: () -> Void) -> Bool {
+    end.withLock { _ in
+      let isFirst = state.withLock { state in
+        defer { state.hasEnded = true }
+        return !state.hasEnded
+      }
+      if isFirst { body() }
+      return isFirst
     }
   }
   var hasEnded: Bool { state.withLock { $0.hasEnded } }

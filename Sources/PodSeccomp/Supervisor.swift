@@ -523,15 +523,18 @@ final class Supervisor: Sendable {
     if let status = status ?? ProcessEnd.status(of: process), process.markReported() {
       setup.events(.ended(process.name, status))
     }
-    guard process.markEnded() else { return }
-    let orphans = names.processes.children(of: process.name)
-    for tid in process.removeThreads() where tid != process.tgid {
-      names.processes.exited(PhysicalName(rawValue: tid))
-      dropThread(tid, of: process)
+    // A wait that tells of the end counts on its being applied, whoever applies it.
+    let isFirst = process.whenFirstEnded {
+      let orphans = names.processes.children(of: process.name)
+      for tid in process.removeThreads() where tid != process.tgid {
+        names.processes.exited(PhysicalName(rawValue: tid))
+        dropThread(tid, of: process)
+      }
+      dropThread(process.tgid, of: process)
+      names.processes.exited(process.name)
+      adopt(orphans)
     }
-    dropThread(process.tgid, of: process)
-    names.processes.exited(process.name)
-    adopt(orphans)
+    guard isFirst else { return }
     process.space.leave()
     if let launch = process.takeLaunch() {
       launch.answer(
@@ -569,6 +572,18 @@ final class Supervisor: Sendable {
     names.processes.reaped(process.name)
     forget(process)
     return true
+  }
+
+  /// Whether the kernel still has a zombie: a wait whose caller was killed, or left it by longjmp, before it could tell of
+  /// it, has reaped one unseen.
+  func isWaitable(_ zombie: Entry<ProcessID>) -> Bool {
+    let number = zombie.physical.rawValue
+    let process = processes.withLock { processes in
+      ((processes.former[number] ?? []) + [processes.byNumber[number]].compactMap(\.self))
+        .first { $0.name == zombie.virtual }
+    }
+    guard let process else { return false }
+    return !reapIfGone(process)
   }
 
   /// Gives up the names of zombies that the kernel reaped by itself: their parent ended, or ignores SIGCHLD.

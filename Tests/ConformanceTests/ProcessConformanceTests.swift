@@ -47,6 +47,28 @@ struct ProcessConformanceTests {
     #expect(outcome.status == .exited(0), "\(outcome.output)")
   }
 
+  /// Where every call stops, the tracer sees a call before the program's filters do: what they decide can come too late.
+  @Test(
+    "programs with filters of their own",
+    arguments: TestEnvironment.allCases.filter { $0 != .ptraceEveryCall })
+  func ownFilters(environment: TestEnvironment) async throws {
+    let outcome = try await environment.run(try await TestPrograms.path("own_filters"))
+    #expect(outcome.status == .exited(0), "\(outcome.output)")
+  }
+
+  /// The kernel shows a call whose arguments a tracer has changed to all filters once more.
+  @Test(
+    "a program's own filter that looks at numbers",
+    arguments: TestEnvironment.allCases)
+  func filteredNumbers(environment: TestEnvironment) async throws {
+    let outcome = try await environment.run(try await TestPrograms.path("filtered_numbers"))
+    withKnownIssue("a filter sees the host's numbers") {
+      #expect(outcome.status == .exited(0), "\(outcome.output)")
+    } when: {
+      environment.isPod
+    }
+  }
+
   @Test("the pod's init is out of reach", arguments: TestEnvironment.pods)
   func podInit(environment: TestEnvironment) async throws {
     let outcome = try await environment.run(try await TestPrograms.path("pod_init"))

@@ -267,6 +267,7 @@ extension Probe {
     shown("P4", .getpgid, [0], .result),
     shown("P4", .getsid, [0], .result),
     shown("P17", .wait4, [-1, 0, 0], .result),
+    shown("P58", .seccomp, [1, 1], .result),
     shown("P18", .waitid, [0, 0, 0, 4], .word(2, 16), words: [0: 17, 8: 5]),
     shown(
       "P34", .ioctl, [7, info, 0], .word(2, 16),
@@ -310,6 +311,7 @@ extension Probe {
     "signalfd": "signal_descriptors.c", "signalfd4": "MockKernelTests.signalDescriptors",
     "read": "MockKernelTests.signalDescriptors", "readv": "signal_descriptors.c",
     "preadv2": "signal_descriptors.c",
+    "prctl PR_SET_SECCOMP, SECCOMP_MODE_FILTER": "own_filters.c",
   ].merging(
     [
       "CGROUP", "IPC", "MNT", "NET", "PID", "PID_FOR_CHILDREN", "TIME", "TIME_FOR_CHILDREN",

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-enum { per_case_ms = 200, unknown = 0x3FFFFFFF };
+enum { per_case_ms = 80, unknown = 0x3FFFFFFF };
 #define OWNER_TID 0
 #define OWNER_PID 1
 #define OWNER_PGRP 2

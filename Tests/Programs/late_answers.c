@@ -7,7 +7,7 @@
 #define PR_SET_CHILD_SUBREAPER 36
 #endif
 
-enum { at_most_ms = 2500, at_least = 200 };
+enum { at_most_ms = 1000, at_least = 200 };
 
 static char path[4096];
 static pid_t self;

@@ -4,7 +4,7 @@
 #include <setjmp.h>
 #include <sys/time.h>
 
-enum { rounds = 60, per_race_ms = 500 };
+enum { rounds = 60, per_race_ms = 250 };
 
 static sigjmp_buf back;
 static volatile sig_atomic_t jumps, is_waiting;

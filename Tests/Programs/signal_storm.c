@@ -7,7 +7,7 @@
 #include <sys/resource.h>
 #include <sys/time.h>
 
-enum { per_mode_ms = 600, most_queued = 1 << 16 };
+enum { per_mode_ms = 250, most_queued = 1 << 16 };
 #define QUEUED (SIGRTMIN + 1)
 #define AWAITED (SIGRTMIN + 2)
 #define FOR_CHILD (SIGRTMIN + 3)

@@ -78,7 +78,7 @@ struct ShowMembership: Wrapper {
         0, to: try Self.pid.physical(of: name, in: &transaction))
     } catch {
       // Asked last: it may have ended meanwhile, and a zombie has an answer.
-      guard name > 0, let zombie = transaction.names.processes.zombie(process) else { throw error }
+      guard name > 0, let zombie = transaction.zombie(process) else { throw error }
       transaction.result = .success(Int(membership(of: zombie, in: transaction).rawValue))
       return
     }

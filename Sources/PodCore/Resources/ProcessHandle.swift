@@ -115,7 +115,7 @@ struct OpenHandle: Wrapper {
       transaction.physicalArguments.setInt(0, to: try shape.physical(of: name, in: &transaction))
     } catch {
       guard name > 0,
-        let zombie = transaction.names.processes.zombie(VirtualName(rawValue: name))
+        let zombie = transaction.zombie(VirtualName(rawValue: name))
       else { throw error }
       transaction.physicalArguments.setInt(0, to: zombie.physical.rawValue)
       transaction.note = Int(name)

@@ -160,6 +160,7 @@ struct SendSignal: Wrapper {
       if members.isEmpty { throw .noSuchProcess }
       // With only zombies left, the group's number is the kernel's to reuse once they are reaped.
       if members.allSatisfy({ $0.state == .dying }) {
+        if !members.contains(where: { transaction.host.isWaitable($0) }) { throw .noSuchProcess }
         transaction.result = .success(0)
         return
       }
@@ -169,7 +170,7 @@ struct SendSignal: Wrapper {
         index, to: try Self.process.physical(of: target, in: &transaction))
     } catch {
       // Asked last: it may have ended meanwhile.
-      guard target > 0, transaction.names.processes.zombie(VirtualName(rawValue: target)) != nil
+      guard target > 0, transaction.zombie(VirtualName(rawValue: target)) != nil
       else { throw error }
       transaction.result = .success(0)
     }

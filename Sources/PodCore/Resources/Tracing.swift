@@ -5,6 +5,8 @@ public enum Tracing {
   private static let target = NameShape(
     ProcessID.self, minusOne: .everyone, unknown: .invalidArgument, onlyLooks: true)
 
+  private static let thread = NameShape(ThreadID.self)
+
   private static func option(_ number: UInt32, _ label: String) -> Variant {
     .argument(0, is: number, label)
   }
@@ -53,8 +55,26 @@ public enum Tracing {
       when: option(1, "SECCOMP_SET_MODE_FILTER").and(
         .argument(1, masked: 8, is: 8, "SECCOMP_FILTER_FLAG_NEW_LISTENER")),
       .resourceBusy, because: "a process has one listener, and it can be the pod's"),  // P58
+    .wrapped(
+      .seccomp,
+      when: option(1, "SECCOMP_SET_MODE_FILTER").and(.argument(1, masked: 8, is: 0, "")),
+      out: [.result(thread)], by: InstallFilter(), performed: .inCaller),  // P58
+    .wrapped(
+      .prctl,
+      when: option(22, "PR_SET_SECCOMP").and(.argument(1, is: 2, "SECCOMP_MODE_FILTER")),
+      by: InstallFilter(), performed: .inCaller),  // P58
     .refused(
       .prctl, when: option(35, "PR_SET_MM"), .notPermitted,
       because: "the supervisor finds a program's arguments and auxiliary vector there"),  // P52, R2
   ]
+}
+
+/// Installs a filter of the program's own. With `SECCOMP_FILTER_FLAG_TSYNC` the result names a thread that couldn't
+/// follow.
+///
+/// Source: seccomp(2); COVERAGE P58.
+struct InstallFilter: Wrapper {
+  func preamble(_ transaction: inout Transaction) throws(Errno) {
+    transaction.host.willFilterCalls()
+  }
 }

@@ -188,8 +188,25 @@ public protocol TransactionHost: AnyObject {
   /// - Throws: `.noSuchProcess`.
   func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32
 
+  /// The caller is about to install a filter of its own for its calls, which may not allow those that a backend makes in
+  /// its context to get memory there: what it will need, it gets now.
+  func willFilterCalls()
+
+  /// Whether a process that the tables call a zombie can be waited for, as the kernel knows.
+  func isWaitable(_ zombie: Entry<ProcessID>) -> Bool
+
   /// The state of the caller that isn't in the tables of names.
   var callerState: any CallerState { get }
+}
+
+extension TransactionHost {
+  /// The tables know, for hosts that see the end of each wait.
+  public func isWaitable(_ zombie: Entry<ProcessID>) -> Bool { true }
+}
+
+extension TransactionHost {
+  /// Does nothing, for hosts that need nothing in the caller.
+  public func willFilterCalls() {}
 }
 
 extension TransactionHost {
@@ -461,6 +478,12 @@ public struct Transaction: ~Copyable {
     }
   }
 
+  /// A process that has ended and can still be waited for.
+  func zombie(_ name: VirtualName<ProcessID>) -> Entry<ProcessID>? {
+    guard let zombie = names.processes.zombie(name), host.isWaitable(zombie) else { return nil }
+    return zombie
+  }
+
   /// The physical value of a name. Who only looks at threads sees processes that have ended too, until they were waited for:
   /// the answer counts when that was not meanwhile.
   private mutating func physical(of name: Int32, _ shape: NameShape) throws(Errno) -> Int32 {
@@ -471,7 +494,7 @@ public struct Transaction: ~Copyable {
         error == shape.unknown ?? ThreadID.unknownName
       else { throw error }
       let zombie = step(.lookUp, on: name) { transaction in
-        transaction.names.processes.zombie(VirtualName(rawValue: name))
+        transaction.zombie(VirtualName(rawValue: name))
       }
       guard case let zombie?? = zombie else { throw error }
       seenZombie = (zombie.virtual, error)
