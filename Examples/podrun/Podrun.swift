@@ -23,6 +23,10 @@ struct Podrun {
       SyscallsCommand.main(Array(arguments.dropFirst()))
       return
     }
+    if arguments.first == "machine" {
+      MachineCommand.main(Array(arguments.dropFirst()))
+      return
+    }
     let command = RunCommand.parseOrExit(arguments)
     Task.detached { Host.exit(await command.execute()) }
     // Not an async main: its thread would wait in sigsuspend with no signal blocked.

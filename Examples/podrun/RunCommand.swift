@@ -10,11 +10,12 @@ struct RunCommand: ParsableCommand {
     usage: """
       podrun [<options>] [--] <program> [<argument> ...]
       podrun syscalls [--json]
+      podrun machine
       """,
     discussion: """
       Options end at the program; what follows is the program's own. `podrun syscalls` prints what \
-      a pod does with each system call; a program of that name is reached with `podrun -- syscalls` \
-      or by its path.
+      a pod does with each system call, `podrun machine` what pods get on this machine; programs of \
+      those names are reached with `podrun -- syscalls` or by their paths.
 
       The exit status is the program's own: 128+n when signal n killed it, 125 when podrun itself \
       failed, 126 when the program can't be executed, 127 when it isn't found, 64 for wrong usage.

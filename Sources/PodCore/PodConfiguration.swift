@@ -125,9 +125,10 @@ public struct Containment: Sendable, Hashable, Codable {
     if lacking.isEmpty { return }
     let words = lacking.map(\.rawValue).joined(separator: ", ")
     let instead = lacking.map { "\($0.rawValue): \(parts[$0].map { "\($0)" } ?? "the host's")" }
+    let holds = instead.joined(separator: "; ")
     throw PodError(
       .containmentUnavailable,
-      "the \(backend) backend can't contain \(words) on this machine (\(instead.joined(separator: "; ")))")
+      "the \(backend) backend can't contain \(words) on this machine (\(holds))")
   }
 }
 

@@ -51,9 +51,7 @@ final class PtraceSession: BackendSession {
       }
       setup.degraded(CallRules.withoutFilter(obstacle))
     }
-    guard OwnProcess.isVisible else {
-      throw PodError(.backendUnavailable, OwnProcess.invisible)
-    }
+    if let obstacle = OwnProcess.obstacle { throw PodError(.backendUnavailable, obstacle) }
     let podInit: PodInit
     do throws(PodInit.StartFailure) {
       podInit = try PodInit.start(mode: .traced)

@@ -9,7 +9,8 @@ internal import SystemPackage
 ///
 /// An answer is what a call returned: a value, or the negated errno. Each call is made so that it can have no effect: with
 /// an address that isn't there, a number that nobody has. Whether these processes have a listener already can't be asked
-/// that way: a pod's launcher finds out (`PodInit.SupervisionFailure`, EBUSY).
+/// that way: a pod's launcher finds out (`PodInit.SupervisionFailure`, EBUSY). pidfd_getfd(2), which engines' profiles deny,
+/// isn't asked for: nothing needs it.
 package struct MachineSupport: Sendable, Equatable {
   /// seccomp(2) with a filter from nowhere. −EFAULT: filters are taken.
   package var filter: Int32
@@ -34,14 +35,12 @@ package struct MachineSupport: Sendable, Equatable {
   package var pidfdOpen: Int32
   /// pidfd_send_signal(2) of descriptor −1. −EBADF: it is allowed.
   package var pidfdSignal: Int32
-  /// pidfd_getfd(2) of descriptor −1. −EBADF: it is allowed.
-  package var pidfdDescriptor: Int32
   /// The version of Landlock's interface.
   package var landlock: Int32
   /// Whether the inode number of a process descriptor is its process's own (Linux 6.9).
   package var hasProcessInodes: Bool
-  /// Whether /proc shows the host program.
-  package var seesItself: Bool
+  /// Why /proc doesn't show the host program; nil when it does.
+  package var hostObstacle: String?
 
   /// Asks the machine. Some twenty system calls.
   package static func ask() -> MachineSupport {
@@ -64,10 +63,9 @@ package struct MachineSupport: Sendable, Equatable {
       mayTraceAll: OwnProcess.hasCapability(19),
       pidfdOpen: CLinux_pidfd_open(-1, 0),
       pidfdSignal: CLinux_pidfd_send_signal(-1, 0, nil, 0),
-      pidfdDescriptor: CLinux_pidfd_getfd(-1, -1, 0),
       landlock: CLinux_landlock_version(),
       hasProcessInodes: processInodes,
-      seesItself: OwnProcess.isVisible)
+      hostObstacle: OwnProcess.obstacle)
   }
 
   private static var notificationSizes: [UInt16]? {
@@ -103,7 +101,7 @@ package struct MachineSupport: Sendable, Equatable {
 
   /// Why the backend can't work here: what is missing and what to do about it, in words; nil when nothing is.
   package var obstacle: String? {
-    seesItself ? seccompObstacle ?? handleObstacle ?? tracingObstacle : OwnProcess.invisible
+    hostObstacle ?? seccompObstacle ?? handleObstacle ?? tracingObstacle
   }
 
   private var seccompObstacle: String? {
@@ -175,13 +173,10 @@ package struct MachineSupport: Sendable, Equatable {
           + "(SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)")
     }
     if !hasSignalScope { words.append("the kernel doesn't keep signals in the pod: \(scopeLack)") }
-    if pidfdDescriptor != -EBADF {
-      words.append(
-        "pidfd_getfd(2) is denied here: descriptors of a pod's programs aren't looked at")
-    }
     if !hasProcessInodes {
       words.append(
-        "process descriptors have no numbers of their own: Linux 6.9 or newer gives them")
+        "processes are told apart by the time of their start, in hundredths of a second: Linux 6.9 or newer gives "
+          + "them numbers that aren't used again")
     }
     return words
   }

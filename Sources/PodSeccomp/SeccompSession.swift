@@ -80,7 +80,6 @@ final class SeccompSession: BackendSession {
         supervisor.close()
         ended.fulfil(())
       }
-      for lack in machine.shortcomings { setup.degraded(lack) }
       return SeccompSession(
         supervisor, ended: ended, watcher: watcher,
         containment: machine.containment(keeping: setup.configuration.capabilities))

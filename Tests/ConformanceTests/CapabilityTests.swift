@@ -74,6 +74,28 @@ struct CapabilityTests {
     }
   }
 
+  @Test("what a plain user was given stays, within the limit", arguments: TestBackend.all)
+  func ambient(backend: TestBackend) async throws {
+    if getuid() != 0 { try Test.cancel("only root can give a plain user capabilities") }
+    let native = try await Status(.native)
+    if !native.permitted.isSuperset(of: [.netBindService, .sysPtrace]) {
+      try Test.cancel("the tests don't have what is to be given")
+    }
+    let given = "+net_bind_service,+sys_ptrace"
+    let show = ["grep", "^CapEff", "/proc/self/status"]
+    func effective(_ command: [String]) async throws -> CapabilitySet? {
+      let outcome = try await TestEnvironment.native.run(
+        "setpriv",
+        ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps", given]
+          + ["--ambient-caps", given] + command)
+      return outcome.output.split(whereSeparator: \.isWhitespace).last
+        .flatMap { UInt64($0, radix: 16) }.map { CapabilitySet(rawValue: $0) }
+    }
+    #expect(try await effective(show) == [.netBindService, .sysPtrace])
+    let inPod = [try TestPrograms.podrun()] + backend.options + ["--"] + show
+    #expect(try await effective(inPod) == .netBindService)
+  }
+
   @Test("what was given up isn't had back", arguments: TestEnvironment.own.filter(\.isPod))
   func forGood(environment: TestEnvironment) async throws {
     try TestPrograms.require("capsh")

@@ -71,7 +71,8 @@ import Testing
     }
     #expect(error?.code == .containmentUnavailable)
     #expect(error?.description.contains("contain files, terminals on") == true)
-    #expect(error?.description.contains("files: the host's; terminals: namedOnly: a session") == true)
+    #expect(
+      error?.description.contains("files: the host's; terminals: namedOnly: a session") == true)
     #expect(backend.record.now.starts == 0)
 
     configuration.containment = .required([.processes])

@@ -65,9 +65,27 @@ struct ReportTests {
     #expect(rows == BoundaryTable.standard.descriptions)
   }
 
-  @Test("a program named syscalls is reached after --")
-  func programNamedSyscalls() async throws {
-    let outcome = try await podrun(["--", "syscalls"])
+  @Test("machine says of each backend what --verbose says of its pods")
+  func machine() async throws {
+    let machine = try await podrun(["machine"])
+    #expect(machine.status == 0)
+    let sections = machine.text.components(separatedBy: "\n\n")
+    for backend in TestBackend.usual {
+      let section = try #require(sections.first { $0.hasPrefix("\(backend.rawValue): ") })
+      #expect(!section.contains("doesn't work"), "\(section)")
+      let said = section.split(separator: "\n").map { String($0.drop { $0 == " " }) }
+        .filter { $0.hasPrefix("containment of ") }
+      #expect(said.count == Containment.Subsystem.allCases.count)
+      let pod = try await podrun(backend.options + ["--verbose", "--", "true"])
+      for line in said { #expect(pod.error.contains("podrun: \(line)\n"), "\(pod.error)") }
+    }
+  }
+
+  @Test(
+    "programs named as what podrun can print are reached after --",
+    arguments: ["syscalls", "machine"])
+  func programOfThatName(name: String) async throws {
+    let outcome = try await podrun(["--", name])
     #expect(outcome.status == 127)
     #expect(outcome.output.isEmpty)
   }

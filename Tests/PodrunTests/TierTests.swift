@@ -34,21 +34,43 @@ struct TierTests {
   private static let user = "\(UInt32.random(in: 64_100...64_900))"
   private static let asUser = getuid() == 0 ? ["--user", user] : []
 
-  static let lacks: [Lack] = [
-    Lack(options: ["--engine"], complaint: nil),
-    Lack(options: ["--no-user-namespaces"], complaint: nil),
-    Lack(options: asUser + ["--engine"], complaint: nil),
-    Lack(options: asUser + ["--no-user-namespaces"], complaint: nil),
-    Lack(options: ["--deny", "clone3=ENOSYS"], complaint: nil),
-    Lack(options: ["--deny", "process_vm_readv"], complaint: nil),
-    Lack(options: ["--deny", "process_vm_writev=ENOSYS"], complaint: nil),
-    Lack(options: ["--deny", "pidfd_open"], complaint: nil),
-    Lack(options: ["--deny", "pidfd_send_signal"], complaint: nil),
-    Lack(options: ["--deny", "close_range"], complaint: nil),
-    Lack(options: ["--deny", "close_range=ENOSYS"], complaint: nil),
-    Lack(options: ["--ignore-children"], complaint: nil),
-    Lack(options: ["--close", "0", "--close", "1"], complaint: nil),
-    Lack(options: ["--deny", "ptrace"], complaint: "doesn't let a program trace", only: .ptrace),
+  static let lacks: [Lack] =
+    [
+      Lack(options: ["--engine"], complaint: nil),
+      Lack(options: ["--no-user-namespaces"], complaint: nil),
+      Lack(options: asUser + ["--engine"], complaint: nil),
+      Lack(options: asUser + ["--no-user-namespaces"], complaint: nil),
+      Lack(options: ["--deny", "clone3=ENOSYS"], complaint: nil),
+      Lack(options: ["--deny", "process_vm_readv"], complaint: nil),
+      Lack(options: ["--deny", "process_vm_writev=ENOSYS"], complaint: nil),
+      Lack(options: ["--deny", "pidfd_open"], complaint: nil, only: .ptrace),
+      Lack(options: ["--deny", "pidfd_send_signal"], complaint: nil, only: .ptrace),
+      Lack(options: ["--deny", "pidfd_getfd"], complaint: nil),
+      Lack(options: ["--deny", "close_range"], complaint: nil),
+      Lack(options: ["--deny", "close_range=ENOSYS"], complaint: nil),
+      Lack(options: ["--ignore-children"], complaint: nil),
+      Lack(options: ["--close", "0", "--close", "1"], complaint: nil),
+      Lack(options: ["--deny", "ptrace"], complaint: "doesn't let a program trace", only: .ptrace),
+    ]
+    + supervisions + machine
+
+  /// What only supervision needs.
+  private static let supervisions =
+    [
+      ("ptrace", "ptrace(2) is denied"), ("ptrace=ENOSYS", "ptrace(2) is denied"),
+      ("seccomp", "seccomp(2) is denied"), ("seccomp=ENOSYS", "CONFIG_SECCOMP_FILTER"),
+      ("pidfd_open", "pidfd_open(2) is denied"), ("pidfd_open=ENOSYS", "Linux 5.3"),
+      ("pidfd_send_signal", "pidfd_send_signal(2) is denied"),
+      ("landlock_create_ruleset=ENOSYS", nil), ("landlock_create_ruleset", nil),
+      ("landlock_restrict_self", "Landlock"),
+    ].map { Lack(options: ["--deny", $0.0], complaint: $0.1, only: .seccomp) } + [
+      Lack(options: ["--listener"], complaint: "have a seccomp listener already", only: .seccomp),
+      Lack(options: ["--listener"], complaint: nil, only: .ptrace),
+      Lack(options: ["--old-listeners"], complaint: nil, only: .seccomp),
+    ]
+
+  /// What both need of the machine.
+  private static let machine = [
     Lack(options: ["--deny", "memfd_create"], complaint: "memfd_create(2) is denied"),
     Lack(options: ["--deny", "memfd_create=ENOSYS"], complaint: "memfd_create(2) is denied"),
     Lack(options: ["--deny", "execveat"], complaint: "execveat(2) of files in memory is denied"),
@@ -102,6 +124,66 @@ struct TierTests {
         #expect(outcome.status == .exited(0), "\(program): \(outcome.output)")
       }
     }
+  }
+
+  @Test(
+    "without what supervision needs, podrun traces, and says why",
+    arguments: ["seccomp", "pidfd_open"])
+  func fallsBack(denied: String) async throws {
+    let outcome = try await TestEnvironment.native.run(
+      try await TestPrograms.path("tier"),
+      ["--deny", denied, "--", try TestPrograms.podrun(), "--backend", "auto", "--verbose", "--"]
+        + ["sh", "-c", "echo $$ $PPID; exit 7"])
+    #expect(outcome.status == .exited(7))
+    #expect(outcome.lines.contains("2 1"), "\(outcome.output)")
+    let reason = "degraded: processes are traced instead of supervised: \(denied)(2) is denied"
+    #expect(outcome.output.contains(reason), "\(outcome.output)")
+    #expect(outcome.output.contains("containment of processes: namedOnly"))
+  }
+
+  @Test("who demands containment isn't traced instead")
+  func demands() async throws {
+    for backend in ["auto", "seccomp"] {
+      let outcome = try await TestEnvironment.native.run(
+        try await TestPrograms.path("tier"),
+        ["--deny", "seccomp", "--", try TestPrograms.podrun(), "--backend", backend]
+          + ["--require", "processes", "--", "touch", "/this-must-not-run"])
+      #expect(outcome.status == .exited(125))
+      #expect(outcome.lines.count == 1, "\(outcome.output)")
+    }
+  }
+
+  @Test("without Landlock, less is promised, and who demands it is refused")
+  func withoutLandlock() async throws {
+    let tier = try await TestPrograms.path("tier")
+    let podrun = [try TestPrograms.podrun(), "--backend", "seccomp", "--verbose"]
+    let found = try await TestEnvironment.native.run(
+      podrun[0], podrun.dropFirst() + ["--", "true"])
+    guard found.output.contains("containment of processes: kernel") else {
+      try Test.cancel("there is no Landlock, or an old one: \(found.output)")
+    }
+    let words = ["--deny", "landlock_create_ruleset=ENOSYS", "--"] + podrun
+    let outcome = try await TestEnvironment.native.run(tier, words + ["--", "true"])
+    #expect(outcome.status == .exited(0))
+    #expect(
+      outcome.output.contains(/containment of processes: (namedOnly|supervisor)/),
+      "\(outcome.output)")
+    if outcome.output.contains("containment of processes: namedOnly") {
+      let demanding = try await TestEnvironment.native.run(
+        tier, words + ["--require", "processes", "--", "true"])
+      #expect(demanding.status == .exited(125))
+      #expect(demanding.output.contains("no Landlock"), "\(demanding.output)")
+    }
+  }
+
+  @Test(
+    "a pod in a pod is refused with the reason", arguments: TestBackend.usual, TestBackend.usual)
+  func nested(outer: TestBackend, inner: TestBackend) async throws {
+    let podrun = try TestPrograms.podrun()
+    let outcome = try await TestEnvironment.native.run(
+      podrun, outer.options + ["--", podrun] + inner.options + ["--", "true"])
+    #expect(outcome.status == .exited(125))
+    #expect(outcome.output.contains("this program is in a pod itself"), "\(outcome.output)")
   }
 
   @Test("a terminal of the pod's own, without a place for terminals")

@@ -8,6 +8,8 @@
 //   --user N             user and group N, no other groups, no capabilities
 //   --engine             capabilities and filter of a container engine's default profile (COVERAGE.md 7.11)
 //   --deny CALL[=ERRNO]  a system call answers with an errno, EPERM unless it is said
+//   --listener           a seccomp listener is there already, held by the command
+//   --old-listeners      filters don't know SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 //   --no-user-namespaces clone and unshare answer EPERM for CLONE_NEWUSER
 //   --limit NAME=N       a resource limit, soft and hard: nofile, nproc, as, fsize
 //   --soft NAME=N        its soft value alone
@@ -66,6 +68,8 @@ static const struct call calls[] = {
     {"setsid", SYS_setsid},
     {"waitid", SYS_waitid},
     {"unshare", SYS_unshare},
+    {"landlock_create_ruleset", 444},
+    {"landlock_restrict_self", 446},
 };
 static const struct call errors[] = {
     {"EPERM", EPERM}, {"EACCES", EACCES}, {"ENOSYS", ENOSYS}, {"EAGAIN", EAGAIN},
@@ -159,6 +163,26 @@ static void deny_user_namespaces(void) {
   load(argument(0));
   jump(BPF_JSET, CLONE_NEWUSER, 0, 1);
   answer(EPERM);
+  install();
+}
+
+static void take_listener(void) {
+  begin();
+  allow();
+  struct sock_fprog filter = {length, program};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+    stop("no_new_privs", "");
+  long listener = syscall(317, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &filter);
+  if (listener < 0 || fcntl((int)listener, F_SETFD, 0) != 0)
+    stop("listener", "");
+}
+
+static void forget_killable_listeners(void) {
+  begin();
+  jump(BPF_JEQ, 317, 0, 3);
+  load(argument(1));
+  jump(BPF_JSET, 1 << 5, 0, 1);
+  answer(EINVAL);
   install();
 }
 
@@ -317,6 +341,10 @@ int main(int count, char **words) {
       enter_engine();
     } else if (!strcmp(option, "--no-user-namespaces")) {
       deny_user_namespaces();
+    } else if (!strcmp(option, "--listener")) {
+      take_listener();
+    } else if (!strcmp(option, "--old-listeners")) {
+      forget_killable_listeners();
     } else if (!strcmp(option, "--pid-namespace")) {
       enter_pid_namespace();
     } else if (!strcmp(option, "--ignore-children")) {

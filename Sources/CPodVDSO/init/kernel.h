@@ -63,8 +63,6 @@ enum {
   prctl_bounding_drop = 24,
   prctl_subreaper = 36,
   prctl_no_new_privileges = 38,
-  prctl_ambient = 47,
-  prctl_ambient_clear_all = 4,
   prctl_set_tracer = 0x59616d61,
 
   signal_kill = 9,

@@ -206,10 +206,10 @@ static void limit_bounding_set(struct launch *launch, struct pod_launch *blob) {
   }
 }
 
+// What is no longer permitted and inheritable isn't ambient any more either.
 static void limit_capabilities(struct launch *launch, struct pod_launch *blob) {
   struct capability_sets sets[2];
   get_capabilities(launch, sets);
-  call(__NR_prctl, prctl_ambient, prctl_ambient_clear_all, 0, 0);
   if ((sets[0].permitted | sets[1].permitted) == 0)
     return;
   for (int i = 0; i < 2; i++) {
