@@ -118,6 +118,28 @@ struct SupervisedInitTests {
     #expect(statuses == [3 << 8, 0])
   }
 
+  @Test("the launcher's end is reported, and the rest goes on")
+  func launcherEnds() throws {
+    let pod = try SupervisedPod(isScoped: canScope)
+    let launcher = try #require(pod.podInit.launcherProcessID)
+    let (reading, writing) = try makePipe()
+    defer { close(reading) }
+    do {
+      let end = OwnedDescriptor(owning: writing)
+      try pod.launch("sleep 0.3; echo on >&3", passing: [end.rawValue])
+    }
+    while !pod.calls.contains(where: \.isExecute) { usleep(1_000) }
+    try #require(kill(launcher, SIGKILL) == 0)
+    #expect(try pod.report() == .reaped(processID: launcher, status: SIGKILL))
+    #expect(throws: Errno.brokenPipe) { try pod.launch("true") }
+    #expect(readToEnd(reading) == "on\n")
+    guard case .reaped(_, 0) = try pod.report() else {
+      Issue.record("the program was not reaped with status 0")
+      return
+    }
+    #expect(try pod.podInit.nextReport(milliseconds: 50) == nil)
+  }
+
   @Test("reports wait for a host that doesn't read, and none is lost")
   func patience() throws {
     let pod = try watching { $0.bornID != nil }
@@ -169,6 +191,8 @@ struct SupervisedInitTests {
       ended.append(tag)
     }
     #expect(ended.sorted() == Array(0..<16))
+    // Each once, though the host still has the descriptor.
+    #expect(try pod.podInit.nextReport(milliseconds: 50) == nil)
     #expect(try pod.output("echo on >&3") == "on\n")
   }
 
@@ -183,10 +207,18 @@ struct SupervisedInitTests {
     #expect(own.count == 4)
     let programs = try pod.output("exec 1>&3; ls -C /proc/$$/fd")
     #expect(programs == "0  1  2  3\n")
-    // Its limits are the host's, whatever init has.
-    var limits = rlimit()
-    getrlimit(openFiles, &limits)
-    #expect(try pod.output("ulimit -Sn >&3") == "\(limits.rlim_cur)\n")
+  }
+
+  @Test("a program has the host's limit of open files, whatever init has")
+  func limits() throws {
+    var before = rlimit()
+    try #require(getrlimit(openFiles, &before) == 0)
+    // A number that nothing else would make: init raises its own to the hard limit.
+    var lowered = rlimit(rlim_cur: before.rlim_cur - 1, rlim_max: before.rlim_max)
+    try #require(setrlimit(openFiles, &lowered) == 0)
+    defer { setrlimit(openFiles, &before) }
+    let pod = try SupervisedPod(isScoped: canScope)
+    #expect(try pod.output("ulimit -Sn >&3") == "\(lowered.rlim_cur)\n")
   }
 
   @Test("a program can signal the pod and nobody else", .enabled(if: canScope))
