@@ -249,7 +249,8 @@ package final class PodInit: Sendable {
   ///   - descriptors: All descriptors that the program gets; every other number is closed there. With
   ///     ``LaunchSpecification/Flags/controllingTerminal`` there has to be a terminal at 0.
   /// - Throws: What ``LaunchSpecification/encoded(targets:)`` throws; `.brokenPipe` when init (or the
-  ///   launcher) has ended; `.resourceTemporarilyUnavailable` when it takes no message for a second.
+  ///   launcher) has ended; `.badFileDescriptor` before there is a launcher;
+  ///   `.resourceTemporarilyUnavailable` when no message is taken for a second.
   package func launch(
     _ specification: LaunchSpecification, id: UInt32, descriptors: [PassedDescriptor]
   ) throws(Errno) {

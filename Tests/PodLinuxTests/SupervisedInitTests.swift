@@ -52,45 +52,56 @@ struct SupervisedInitTests {
         failed.insert(UInt64(failure.id))
       case .reaped(let pid, let status):
         #expect(status == 127 << 8)
-        let id = try #require(pod.calls.first { $0.pid == pid && $0.bornID != nil }?.bornID)
-        #expect(failed.contains(id))
+        #expect(
+          pod.calls.contains { $0.pid == pid && failed.contains($0.bornID ?? .max) })
       case let other: Issue.record("\(other)")
       }
     }
     #expect(failed.count == 50)
   }
 
-  @Test("the end of a process is reported before it is reaped, and that of others' children too")
-  func ends() throws {
-    // Every process that executes a program is watched under its own number.
-    let pod = try SupervisedPod(isScoped: canScope) { podInit, call in
-      guard call.isExecute else { return }
+  /// Has the ends of calling processes reported, under the numbers of their calls, which unlike process ids are used once.
+  private func watching(_ isWanted: @escaping @Sendable (SupervisedPod.Call) -> Bool) throws
+    -> SupervisedPod
+  {
+    let count = Mutex<UInt64>(0)
+    return try SupervisedPod(isScoped: canScope) { podInit, call in
+      let number = count.withLock { count in
+        defer { count += 1 }
+        return count
+      }
+      guard isWanted(call) else { return }
       let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(call.pid, 0))
       do {
-        try podInit.watch(pidfd: pidfd.rawValue, tag: 1 << 63 | UInt64(call.pid))
+        try podInit.watch(pidfd: pidfd.rawValue, tag: 1 << 63 | number)
       } catch {
         Issue.record("watch: \(error)")
       }
     }
+  }
+
+  @Test("the end of a process is reported before it is reaped, and that of others' children too")
+  func ends() throws {
+    // Every process that executes a program.
+    let pod = try watching { $0.isExecute }
     // The shell reaps its own child, which init never sees.
     for id: UInt32 in 1...50 {
       try pod.launch("/bin/true & wait", id: id)
     }
-    var ended: Set<Int32> = []
-    var reaped: Set<Int32> = []
-    while reaped.count < 50 {
+    var ended: [UInt64: Int32] = [:]
+    var reaped = 0
+    while reaped < 50 {
       switch try pod.report() {
       case .ended(let tag):
-        #expect(tag >> 63 == 1)
-        #expect(ended.insert(Int32(truncatingIfNeeded: tag)).inserted)
+        let call = pod.calls[Int(tag & ~(1 << 63))]
+        #expect(call.isExecute && ended.updateValue(call.pid, forKey: tag) == nil)
       case .reaped(let pid, 0):
-        #expect(ended.contains(pid))
-        reaped.insert(pid)
+        #expect(ended.values.contains(pid))
+        reaped += 1
       case let other: Issue.record("\(other)")
       }
     }
-    #expect(ended.count == 100 && ended.isSuperset(of: reaped))
-    #expect(Set(pod.calls.filter(\.isExecute).map(\.pid)) == ended)
+    #expect(ended.count == 100)
     // Nothing is kept of them.
     #expect(try descriptors(of: pod.podInit.processID).count == 4)
   }
@@ -107,17 +118,31 @@ struct SupervisedInitTests {
     #expect(statuses == [3 << 8, 0])
   }
 
+  @Test("the launcher's end is reported, and the rest goes on")
+  func launcherEnds() throws {
+    let pod = try SupervisedPod(isScoped: canScope)
+    let launcher = try #require(pod.podInit.launcherProcessID)
+    let (reading, writing) = try makePipe()
+    defer { close(reading) }
+    do {
+      let end = OwnedDescriptor(owning: writing)
+      try pod.launch("sleep 0.3; echo on >&3", passing: [end.rawValue])
+    }
+    while !pod.calls.contains(where: \.isExecute) { usleep(1_000) }
+    try #require(kill(launcher, SIGKILL) == 0)
+    #expect(try pod.report() == .reaped(processID: launcher, status: SIGKILL))
+    #expect(throws: Errno.brokenPipe) { try pod.launch("true") }
+    #expect(readToEnd(reading) == "on\n")
+    guard case .reaped(_, 0) = try pod.report() else {
+      Issue.record("the program was not reaped with status 0")
+      return
+    }
+    #expect(try pod.podInit.nextReport(milliseconds: 50) == nil)
+  }
+
   @Test("reports wait for a host that doesn't read, and none is lost")
   func patience() throws {
-    let pod = try SupervisedPod(isScoped: canScope) { podInit, call in
-      guard call.bornID != nil else { return }
-      let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(call.pid, 0))
-      do {
-        try podInit.watch(pidfd: pidfd.rawValue, tag: UInt64(call.pid))
-      } catch {
-        Issue.record("watch: \(error)")
-      }
-    }
+    let pod = try watching { $0.bornID != nil }
     // Far more than a socket holds.
     let count = 400
     for id in 0..<count {
@@ -126,11 +151,13 @@ struct SupervisedInitTests {
       while pod.calls.count(where: \.isExecute) < id { usleep(200) }
     }
     usleep(200_000)
-    var ended: Set<Int32> = []
+    var ended: [UInt64: Int32] = [:]
     for _ in 0..<count * 2 {
       switch try pod.report() {
-      case .ended(let tag): #expect(ended.insert(Int32(tag)).inserted)
-      case .reaped(let pid, let status): #expect(ended.contains(pid) && status == 0)
+      case .ended(let tag):
+        let call = pod.calls[Int(tag & ~(1 << 63))]
+        #expect(ended.updateValue(call.pid, forKey: tag) == nil)
+      case .reaped(let pid, let status): #expect(ended.values.contains(pid) && status == 0)
       case let other: Issue.record("\(other)")
       }
     }
@@ -164,6 +191,8 @@ struct SupervisedInitTests {
       ended.append(tag)
     }
     #expect(ended.sorted() == Array(0..<16))
+    // Each once, though the host still has the descriptor.
+    #expect(try pod.podInit.nextReport(milliseconds: 50) == nil)
     #expect(try pod.output("echo on >&3") == "on\n")
   }
 
@@ -178,10 +207,18 @@ struct SupervisedInitTests {
     #expect(own.count == 4)
     let programs = try pod.output("exec 1>&3; ls -C /proc/$$/fd")
     #expect(programs == "0  1  2  3\n")
-    // Its limits are the host's, whatever init has.
-    var limits = rlimit()
-    getrlimit(openFiles, &limits)
-    #expect(try pod.output("ulimit -Sn >&3") == "\(limits.rlim_cur)\n")
+  }
+
+  @Test("a program has the host's limit of open files, whatever init has")
+  func limits() throws {
+    var before = rlimit()
+    try #require(getrlimit(openFiles, &before) == 0)
+    // A number that nothing else would make: init raises its own to the hard limit.
+    var lowered = rlimit(rlim_cur: before.rlim_cur - 1, rlim_max: before.rlim_max)
+    try #require(setrlimit(openFiles, &lowered) == 0)
+    defer { setrlimit(openFiles, &before) }
+    let pod = try SupervisedPod(isScoped: canScope)
+    #expect(try pod.output("ulimit -Sn >&3") == "\(lowered.rlim_cur)\n")
   }
 
   @Test("a program can signal the pod and nobody else", .enabled(if: canScope))
