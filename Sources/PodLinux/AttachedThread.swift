@@ -9,7 +9,7 @@ package import SystemPackage
 /// In a nutshell: the thread waits in a call that its filter has handed to a supervisor. It is seized and asked to stop
 /// (``init(seizing:)``); the supervisor answers the call with any value, and the thread stops on its way back to the
 /// program (``stop()``). Then it executes its own system call instruction again as often as it is told to, with other
-/// numbers and arguments (``perform(_:_:)``, ``perform(_:_:at:asOwn:onBirth:)``), and is let go with the result that the
+/// numbers and arguments (``perform(_:_:)``, ``perform(_:_:at:withSignals:makesTask:onBirth:)``), and is let go with the result that the
 /// program is to see (``finish(_:)``). Signals wait meanwhile, and a stop of the whole group is taken up again afterwards.
 ///
 /// All methods are called by the thread that made the value. A thread that is killed meanwhile makes them throw
@@ -25,6 +25,8 @@ package final class AttachedThread {
   package private(set) var isGone = false
   /// The thread's own signal mask while its signals wait.
   private var heldMask: UInt64?
+  /// Whether a SIGSYS came that is to be sent again.
+  private var isOwedTrap = false
   /// Reports that came while another one was waited for.
   private var early: [Int32: Int32] = [:]
 
@@ -174,9 +176,13 @@ package final class AttachedThread {
     guard heldMask == nil else { return }
     var mask: UInt64 = 0
     try Self.check(CLinux_ptrace_getsigmask(tid, &mask))
-    try Self.check(CLinux_ptrace_setsigmask(tid, .max))
+    try Self.check(CLinux_ptrace_setsigmask(tid, Self.all))
     heldMask = mask
   }
+
+  /// All signals but the one by which a filter of the program's own traps a call: one that is forced on a thread which blocks
+  /// it takes the program's handler away.
+  private static let all: UInt64 = .max & ~(1 << UInt64(SIGSYS - 1))
 
   private func restoreSignals() throws(Errno) {
     guard let mask = heldMask else { return }
@@ -221,7 +227,7 @@ package final class AttachedThread {
   /// - Throws: `.noSuchProcess` when the thread was killed; `.badAddress` when its code isn't a call any more.
   package func perform(_ call: Syscall, _ arguments: CallArguments) throws(Errno) -> CallResult {
     for _ in 0..<Self.attempts {
-      if case .returned(let result) = try perform(call, arguments, asOwn: false) {
+      if case .returned(let result) = try perform(call, arguments, withSignals: false) {
         return result
       }
     }
@@ -237,14 +243,15 @@ package final class AttachedThread {
   ///   - call: The call.
   ///   - arguments: What the kernel gets.
   ///   - instruction: The system call instruction to execute; nil for the program's own.
-  ///   - asOwn: Whether it is the program's call, so that its own signal mask holds in the kernel's part.
+  ///   - withSignals: Whether the program's own signal mask holds in the kernel's part; else all signals wait.
   ///   - makesTask: Whether it makes a process or a thread.
   ///   - onBirth: Called with each child that the call makes, which stands still and goes on afterwards. Returns whether
   ///     the thread is to be left in the call (``Outcome/waitsForChild``).
   /// - Throws: `.noSuchProcess`; `.badAddress` when the code there isn't a call any more.
   package func perform(
-    _ call: Syscall, _ arguments: CallArguments, at instruction: RemoteAddress? = nil, asOwn: Bool,
-    makesTask: Bool = false, onBirth: (Newborn) -> Bool = { _ in false }
+    _ call: Syscall, _ arguments: CallArguments, at instruction: RemoteAddress? = nil,
+    withSignals: Bool = false, makesTask: Bool = false,
+    onBirth: (Newborn) -> Bool = { _ in false }
   ) throws(Errno) -> Outcome {
     do throws(Errno) {
       var wanted = registers
@@ -255,7 +262,7 @@ package final class AttachedThread {
       try wanted.set(to: tid)
       willPerform(call, arguments)
       try goToEntry(call, arguments, wanted)
-      if asOwn { try restoreSignals() }
+      if withSignals { try restoreSignals() }
     } catch {
       throw error == .badAddress ? error : fail(error)
     }
@@ -310,9 +317,12 @@ package final class AttachedThread {
       signal = 0
       let stop = try nextStop()
       if stop.isSignal {
-        // Only what can't be blocked comes here: a stop, or a fault in code that isn't ours any more.
-        if stop.signal != SIGSTOP { break }
-        signal = stop.signal
+        // Only what isn't blocked comes here: a stop, somebody's SIGSYS, or a fault in code that isn't ours any more.
+        switch stop.signal {
+        case SIGSTOP: signal = SIGSTOP
+        case SIGSYS: isOwedTrap = true
+        default: throw .badAddress
+        }
       }
       guard stop.isCall else { continue }
       var info = CLinux_syscall_info()
@@ -473,6 +483,7 @@ package final class AttachedThread {
   @discardableResult
   private func greet(_ child: Int32, _ onBirth: (Newborn) -> Bool) -> Bool {
     let stays = onBirth(Newborn(child))
+    if let heldMask { _ = CLinux_ptrace_setsigmask(child, heldMask) }
     if CLinux_ptrace_detach(child, 0) < 0 {
       // It was killed: its report is waited for, so that its parent can wait for it.
       while let status = try? report(of: child), CLinux_WIFSTOPPED(status) != 0 {
@@ -516,7 +527,13 @@ package final class AttachedThread {
   /// Lets the thread go as it is, in the middle of a call that it makes as its own.
   package func release() {
     if isGone { return }
-    if CLinux_ptrace_detach(tid, 0) < 0 { _ = fail(.noSuchProcess) }
+    do throws(Errno) {
+      try restoreSignals()
+    } catch {
+      _ = fail(error)
+      return
+    }
+    if CLinux_ptrace_detach(tid, isOwedTrap ? SIGSYS : 0) < 0 { _ = fail(.noSuchProcess) }
   }
 
   /// Takes the registers of the program from a call that code of ours has made in its stead.
@@ -541,7 +558,7 @@ package final class AttachedThread {
       begin.instructionPointer = start
       set(&begin)
       try begin.set(to: tid)
-      try Self.check(CLinux_ptrace_setsigmask(tid, .max & ~Self.faults))
+      try Self.check(CLinux_ptrace_setsigmask(tid, Self.all & ~Self.faults))
       var end: Registers?
       var fault: Errno?
       for attempt in 0..<Self.attempts where end == nil && fault == nil {
@@ -562,7 +579,7 @@ package final class AttachedThread {
           fault = .badAddress
         }
       }
-      try Self.check(CLinux_ptrace_setsigmask(tid, .max))
+      try Self.check(CLinux_ptrace_setsigmask(tid, Self.all))
       guard let end else { throw fault ?? .badAddress }
       return end
     } catch {

@@ -10,9 +10,18 @@ internal import SystemPackage
 /// A receiver sleeps until the thread that it is attached to stops. Should a thread of the host program that waits for any
 /// child take that report, nothing wakes the receiver any more: then the pod fails, and later ones don't sleep.
 final class Attendance: Sendable {
-  private let threads = Mutex<[Int32: ContinuousClock.Instant]>([:])
+  private struct Attending: Equatable {
+    let tid: Int32
+    /// The receiver's thread.
+    let tracer: Int32
+    let begin: ContinuousClock.Instant
+  }
+  private let threads = Mutex<[Int32: Attending]>([:])
 
-  func begin(_ tid: Int32) { threads.withLock { $0[tid] = .now } }
+  func begin(_ tid: Int32) {
+    let attending = Attending(tid: tid, tracer: CLinux_gettid(), begin: .now)
+    threads.withLock { $0[tid] = attending }
+  }
   func end(_ tid: Int32) { _ = threads.withLock { $0.removeValue(forKey: tid) } }
 
   private static let pause = Duration.milliseconds(250)
@@ -21,22 +30,40 @@ final class Attendance: Sendable {
   ///
   /// - Returns: The thread whose report was taken.
   func watch() async -> Int32? {
-    var suspect: Int32?
+    var suspect: Attending?
     while (try? await Task.sleep(for: Self.pause)) != nil {
       let late = threads.withLock { threads in
-        threads.filter { ContinuousClock.now - $0.value > Self.pause }.map(\.key)
+        threads.values.filter { ContinuousClock.now - $0.begin > Self.pause }
       }
       let still = late.first { standsStillUnseen($0) }
-      if let still, still == suspect { return still }
+      if let still, still == suspect { return still.tid }
       suspect = still
     }
     return nil
   }
 
-  /// Whether a tracee stands still, and its tracer isn't going to hear of it.
-  private func standsStillUnseen(_ tid: Int32) -> Bool {
-    guard ProcessStatus.isInTracingStop(tid), !hasReport(tid) else { return false }
-    return ProcessStatus.isInTracingStop(tid)
+  /// Whether a tracee stands still, and its tracer, which sleeps, isn't going to hear of it.
+  private func standsStillUnseen(_ attending: Attending) -> Bool {
+    let tid = attending.tid
+    guard isAsleep(attending.tracer), ProcessStatus.isInTracingStop(tid), !hasReport(tid) else {
+      return false
+    }
+    return ProcessStatus.isInTracingStop(tid) && isAsleep(attending.tracer)
+  }
+
+  /// Whether a thread of the host program sleeps in wait4. One that is awake, however long it doesn't get to run, isn't
+  /// seen there.
+  ///
+  /// Source: proc_pid_syscall(5).
+  private func isAsleep(_ thread: Int32) -> Bool {
+    guard
+      let file = try? FileDescriptor.open("/proc/self/task/\(thread)/syscall", .readOnly)
+    else { return false }
+    defer { try? file.close() }
+    return withUnsafeTemporaryAllocation(byteCount: 256, alignment: 1) { buffer in
+      guard let count = try? file.read(into: buffer) else { return false }
+      return buffer[..<count].starts(with: "\(Syscall.wait4.rawValue) ".utf8)
+    }
   }
 
   private func hasReport(_ tid: Int32) -> Bool {

@@ -70,6 +70,8 @@ extension Receiver {
             return
           }
           result = made
+        } else if let found = try look(transaction, attached) {
+          result = found
         } else if transaction.row?.performed == .inCallerBlocking {
           let gate = try host.gate()
           try begin(transaction, at: gate.call, attached)
@@ -86,6 +88,7 @@ extension Receiver {
         giveUp(consume transaction, host)
         return finish(host, attached, .failure(error))
       }
+      supervisor.prepare(transaction, result, host)
       let seen = transaction.leave(result)
       if transaction.wantsRetry { continue }
       trace(transaction, kernel: result, seen: seen)
@@ -121,9 +124,10 @@ extension Receiver {
     if LibrarySignal.isOne(call, arguments, from: host.thread.process.tgid) {
       supervisor.expectHandler(of: arguments.int(2), in: arguments.int(1))
     }
+    let withSignals = Self.choosesThread(call) && host.thread.process.threads.count > 1
     return try supervisor.whilePinned(call, arguments, of: host.thread.process) {
       () throws(Errno) -> CallResult in
-      switch try attached.perform(call, arguments, asOwn: true) {
+      switch try attached.perform(call, arguments, withSignals: withSignals) {
       case .returned(let result): return result
       case .interrupted, .waitsForChild: throw .interrupted
       case .trapped: throw Self.trapped
@@ -131,7 +135,40 @@ extension Receiver {
     }
   }
 
+  /// Calls that send a signal to whichever thread of a process takes it: the caller, too, if it doesn't block it.
+  private static func choosesThread(_ call: Syscall) -> Bool {
+    call == .kill || call == .rt_sigqueueinfo
+  }
+
   // MARK: Calls that may wait
+
+  /// Makes a wait for a child that doesn't wait.
+  ///
+  /// No signal can come in between, which native waits of this kind don't answer with EINTR; and who finds a child that has
+  /// ended need not go to the gate.
+  ///
+  /// - Returns: nil when it is no wait, or when the caller is to wait.
+  private func look(
+    _ transaction: borrowing Transaction, _ attached: AttachedThread
+  ) throws(Errno) -> CallResult? {
+    let noHang: UInt64 = 1
+    let call = transaction.call
+    let index: Int
+    switch call {
+    case .wait4: index = 2
+    case .waitid: index = 3
+    default: return nil
+    }
+    var arguments = transaction.physicalArguments
+    let isPatient = arguments[index] & noHang == 0
+    arguments[index] |= noHang
+    let result = try attached.perform(call, arguments)
+    guard isPatient, case .success(let value) = result else { return result }
+    if call == .wait4 { return value == 0 ? nil : result }
+    let sender = RemoteAddress(rawValue: arguments.c).advanced(by: SignalInfo.senderOffset)
+    let child = try? transaction.read(Int32.self, at: sender)
+    return child == 0 ? nil : result
+  }
 
   private func begin(
     _ transaction: borrowing Transaction, at instruction: RemoteAddress, _ attached: AttachedThread
@@ -167,7 +204,9 @@ extension Receiver {
     let kernel = CallResult(word: notification.arguments.b)
     supervisor.prepare(transaction, kernel, host)
     let seen = transaction.leave(kernel)
-    if transaction.wantsRetry {
+    // A lock never says that a signal came; the kernel makes such a call again by itself.
+    let isCutOff = transaction.call == .futex && kernel == .failure(.interrupted)
+    if transaction.wantsRetry || isCutOff {
       let (call, arguments) = (transaction.call, transaction.arguments)
       drop(consume transaction)
       attend(host, attached, call, arguments)
@@ -214,7 +253,7 @@ extension Receiver {
       flags: flags, sharesMemory: transaction.call == .vfork || flags & CloneFlags.vm != 0,
       arguments: transaction.arguments, maker: attached.registers, isAtGate: waits,
       hasStackOfItsOwn: transaction.call == .clone && transaction.arguments.b != 0)
-    let outcome = try attached.perform(call, arguments, at: instruction, asOwn: true, makesTask: true) {
+    let outcome = try attached.perform(call, arguments, at: instruction, makesTask: true) {
       child in
       let isBound =
         (try? transaction.bindNewborn(PhysicalName(rawValue: child.tid))) != nil
