@@ -16,7 +16,7 @@ internal import SystemPackage
 struct Gate {
   let address: RemoteAddress
 
-  /// What the first argument of getpid(2) says when a call is over: "pod-done" as big-endian text.
+  /// What the first argument says of the call that tells that a call is over: "pod-done" as big-endian text.
   static let magic: UInt64 = 0x706f_642d_646f_6e65
   static let size = 4096
 
@@ -24,29 +24,52 @@ struct Gate {
   var call: RemoteAddress { address }
   /// What a notification of the call has for its instruction pointer.
   var afterCall: RemoteAddress { address.advanced(by: 2) }
-  /// What the notification that the call is over has.
-  var afterReport: RemoteAddress { address.advanced(by: 22) }
   /// Code that replaces the word at `rdi`, if it is `eax`, by `esi`.
-  var exchange: RemoteAddress { address.advanced(by: 32) }
+  var exchange: RemoteAddress { address.advanced(by: Self.exchangeOffset) }
   /// Where that code stays when it is done.
   var exchanged: ClosedRange<RemoteAddress> {
-    address.advanced(by: 36)...address.advanced(by: 38)
+    exchange.advanced(by: 4)...exchange.advanced(by: 6)
   }
 
-  static let code: [UInt8] =
-    [
+  /// The calls by which the page tells that a call is over, one after the other should a filter of the program's own keep one
+  /// from us.
+  private static let reports: [Syscall] = [.getpid, .gettid, .getpgrp]
+
+  /// Whether a notification tells that a call is over.
+  func reports(_ call: Syscall, _ arguments: CallArguments, at address: RemoteAddress) -> Bool {
+    guard arguments.a == Self.magic, let index = Self.reports.firstIndex(of: call) else {
+      return false
+    }
+    return address
+      == self.address.advanced(by: Self.reportsOffset + Self.reportSize * (index + 1))
+  }
+
+  private static let reportsOffset = 15
+  private static let reportSize = 7
+  private static let exchangeOffset = 64
+
+  static let code: [UInt8] = {
+    var code: [UInt8] = [
       0x0F, 0x05,  // syscall
       0x48, 0x89, 0xC6,  // mov %rax, %rsi
       0x48, 0xBF,  // movabs $magic, %rdi
-    ] + (0..<8).map { UInt8(truncatingIfNeeded: magic >> (8 * $0)) } + [
-      0xB8, 0x27, 0x00, 0x00, 0x00,  // mov $39, %eax: getpid
-      0x0F, 0x05,  // syscall
-      0x0F, 0x0B,  // ud2
-    ] + [UInt8](repeating: 0xCC, count: 8) + [
+    ]
+    code += (0..<8).map { UInt8(truncatingIfNeeded: magic >> (8 * $0)) }
+    for call in reports {
+      code += [
+        0xB8, UInt8(truncatingIfNeeded: call.rawValue), UInt8(call.rawValue >> 8), 0, 0,  // mov
+        0x0F, 0x05,  // syscall
+      ]
+    }
+    code += [0x0F, 0x0B]  // ud2
+    code += [UInt8](repeating: 0xCC, count: exchangeOffset - code.count)
+    code += [
       0xF0, 0x0F, 0xB1, 0x37,  // lock cmpxchg %esi, (%rdi)
       0xF3, 0x90,  // pause
       0xEB, 0xFC,  // jmp to the pause
     ]
+    return code
+  }()
 }
 
 /// A call that goes on by itself on its thread's ``Gate``.

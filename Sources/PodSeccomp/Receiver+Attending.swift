@@ -70,7 +70,7 @@ extension Receiver {
             return
           }
           result = made
-        } else if let found = try look(transaction, attached) {
+        } else if let found = try look(transaction, host, attached) {
           result = found
         } else if transaction.row?.performed == .inCallerBlocking {
           let gate = try host.gate()
@@ -149,26 +149,61 @@ extension Receiver {
   ///
   /// - Returns: nil when it is no wait, or when the caller is to wait.
   private func look(
-    _ transaction: borrowing Transaction, _ attached: AttachedThread
+    _ transaction: borrowing Transaction, _ host: AttachedCaller, _ attached: AttachedThread
   ) throws(Errno) -> CallResult? {
     let noHang: UInt64 = 1
-    let call = transaction.call
-    let index: Int
-    switch call {
-    case .wait4: index = 2
-    case .waitid: index = 3
+    switch transaction.call {
+    case .wait4:
+      var arguments = transaction.physicalArguments
+      let isPatient = arguments.c & noHang == 0
+      arguments.c |= noHang
+      let result = try attached.perform(.wait4, arguments)
+      return isPatient && result == .success(0) ? nil : result
+    case .waitid:
+      if transaction.physicalArguments.d & noHang != 0 {
+        return try attached.perform(.waitid, transaction.physicalArguments)
+      }
+      return try lookForChild(transaction, host, attached)
     default: return nil
     }
-    var arguments = transaction.physicalArguments
-    let isPatient = arguments[index] & noHang == 0
-    arguments[index] |= noHang
-    let result = try attached.perform(call, arguments)
-    guard isPatient, case .success(let value) = result else { return result }
-    if call == .wait4 { return value == 0 ? nil : result }
-    let sender = RemoteAddress(rawValue: arguments.c).advanced(by: SignalInfo.senderOffset)
-    let child = try? transaction.read(Int32.self, at: sender)
-    return child == 0 ? nil : result
   }
+
+  /// The answer of waitid(2) goes to memory of ours first: the kernel writes that there is nobody, too, which a call that
+  /// waits doesn't.
+  private func lookForChild(
+    _ transaction: borrowing Transaction, _ host: AttachedCaller, _ attached: AttachedThread
+  ) throws(Errno) -> CallResult? {
+    let noHang: UInt64 = 1
+    var arguments = transaction.physicalArguments
+    let given = RemoteAddress(rawValue: arguments.c)
+    arguments.d |= noHang
+    var info = [UInt8](repeating: 0, count: Self.answeredInfo)
+    if transaction.arguments.c != 0 {
+      arguments.c = try info.withUnsafeBytes { bytes in
+        Result { () throws(Errno) in try host.scratch(bytes) }
+      }.get().rawValue
+    }
+    let result = try attached.perform(.waitid, arguments)
+    guard case .success = result else { return result }
+    let answer = RemoteAddress(rawValue: arguments.c)
+    if try transaction.read(Int32.self, at: answer.advanced(by: SignalInfo.senderOffset)) == 0 {
+      return nil
+    }
+    if answer != given {
+      let copied = info.withUnsafeMutableBytes { bytes in
+        Result { () throws(Errno) in
+          try host.read(answer, into: bytes)
+          try host.write(UnsafeRawBufferPointer(bytes), to: given)
+        }
+      }
+      // The child has been waited for all the same.
+      if case .failure(let error) = copied { return .failure(error) }
+    }
+    return result
+  }
+
+  /// How much of a `siginfo` waitid(2) writes, in bytes. Source: kernel/exit.c, `waitid`.
+  private static let answeredInfo = 28
 
   private func begin(
     _ transaction: borrowing Transaction, at instruction: RemoteAddress, _ attached: AttachedThread

@@ -143,9 +143,7 @@ final class Receiver {
       return
     }
     if let gate = process.space.gate.map({ Gate(address: $0) }), thread.hasDetachedCalls {
-      if call == .getpid, arguments.a == Gate.magic,
-        notification.instructionPointer == gate.afterReport
-      {
+      if gate.reports(call, arguments, at: notification.instructionPointer) {
         return slowly(notification) { end(notification, thread) }
       }
       if notification.instructionPointer == gate.afterCall, Self.goesOnAtGate(call, arguments) {
