@@ -16,6 +16,7 @@ let package = Package(
       dependencies: [
         .product(name: "PodCore", package: "swift-pods"),
         .product(name: "PodPtrace", package: "swift-pods"),
+        .product(name: "PodSeccomp", package: "swift-pods"),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "TextTable", package: "TextTable"),

@@ -30,6 +30,9 @@ package final class AttachedThread {
   /// Reports that came while another one was waited for.
   private var early: [Int32: Int32] = [:]
 
+  /// Where it and the calling thread run meanwhile.
+  private var place: SharedCPU?
+
   /// Called before each call that the thread makes, with what the kernel is going to get.
   package var willPerform: (Syscall, CallArguments) -> Void = { _, _ in }
 
@@ -45,6 +48,11 @@ package final class AttachedThread {
       abandon()
       throw error
     }
+  }
+
+  /// Keeps the thread, until it is let go, on the CPU that the calling one is on.
+  package func stayTogether() {
+    if place == nil { place = SharedCPU(with: tid) }
   }
 
   private static let options = UInt(
@@ -203,6 +211,7 @@ package final class AttachedThread {
 
   private func abandon() {
     isGone = true
+    place = nil
     while let status = try? report(of: tid), CLinux_WIFSTOPPED(status) != 0 {
       CLinux_ptrace_detach(tid, 0)
     }
@@ -484,6 +493,7 @@ package final class AttachedThread {
   private func greet(_ child: Int32, _ onBirth: (Newborn) -> Bool) -> Bool {
     let stays = onBirth(Newborn(child))
     if let heldMask { _ = CLinux_ptrace_setsigmask(child, heldMask) }
+    place?.giveBack(to: child)
     if CLinux_ptrace_detach(child, 0) < 0 {
       // It was killed: its report is waited for, so that its parent can wait for it.
       while let status = try? report(of: child), CLinux_WIFSTOPPED(status) != 0 {
@@ -533,7 +543,9 @@ package final class AttachedThread {
       _ = fail(error)
       return
     }
+    place?.giveBack(to: tid)
     if CLinux_ptrace_detach(tid, isOwedTrap ? SIGSYS : 0) < 0 { _ = fail(.noSuchProcess) }
+    place = nil
   }
 
   /// Takes the registers of the program from a call that code of ours has made in its stead.

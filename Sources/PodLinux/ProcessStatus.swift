@@ -1,3 +1,4 @@
+internal import Glibc
 internal import SystemPackage
 
 /// What the kernel says of a task in `/proc/TID/status`.
@@ -40,14 +41,25 @@ package enum ProcessStatus {
   private static func line(_ field: String, of task: Int32) -> Substring? {
     guard let file = try? FileDescriptor.open("/proc/\(task)/status", .readOnly) else { return nil }
     defer { try? file.close() }
-    let text = withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
-      let count = (try? file.read(into: buffer)) ?? 0
-      return String(decoding: buffer[..<count], as: UTF8.self)
+    return withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
+      guard let base = buffer.baseAddress, let count = try? file.read(into: buffer) else {
+        return nil
+      }
+      var start = 0
+      while start < count {
+        let rest = count - start
+        let end = memchr(base + start, Int32(UInt8(ascii: "\n")), rest)
+          .map { UnsafeRawPointer($0) - UnsafeRawPointer(base) } ?? count
+        // A name of a program is escaped there: no line begins in it.
+        let line = buffer[start..<end]
+        if line.starts(with: field.utf8), line.dropFirst(field.utf8.count).first == colon {
+          return Substring(decoding: line.dropFirst(field.utf8.count + 2), as: UTF8.self)
+        }
+        start = end + 1
+      }
+      return nil
     }
-    // A name of a program is escaped there: no line begins in it.
-    for line in text.split(separator: "\n") where line.hasPrefix(field + ":\t") {
-      return line.dropFirst(field.count + 2)
-    }
-    return nil
   }
+
+  private static let colon = UInt8(ascii: ":")
 }

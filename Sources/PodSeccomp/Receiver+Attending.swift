@@ -24,6 +24,7 @@ extension Receiver {
       return nil
     }
     supervisor.attendance.begin(thread.tid)
+    if notification.number != Int(Syscall.sched_setaffinity.rawValue), getenv("NOPIN") == nil { attached.stayTogether() }
     // Until here the number could have become another's.
     guard answer(notification, .success(0)) else {
       attached.withdraw()
@@ -322,6 +323,7 @@ extension Receiver {
         notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
       return
     }
+    if getenv("NOPIN") == nil { attached.stayTogether() }
     guard letPass(notification) else {
       attached.withdraw()
       return

@@ -2,11 +2,12 @@ import ArgumentParser
 import Foundation
 import PodCore
 import PodPtrace
+import PodSeccomp
 import Subprocess
 import SystemPackage
 import TextTable
 
-/// Process calls and a build, natively, in a pod and under proot, in one run: medians, unpinned and with the program on
+/// Process calls, 1,000 shells and a build, natively, in pods of both backends and under proot, in one run: medians, unpinned and with the program on
 /// one CPU, and their ratios.
 @main
 struct ProcessCosts: AsyncParsableCommand {
@@ -22,6 +23,9 @@ struct ProcessCosts: AsyncParsableCommand {
   @Option(help: "How many source files the build has that make -j2 runs.")
   var files = 24
 
+  @Option(help: "How many shells are started one after the other.")
+  var shells = 1000
+
   func run() async throws {
     let program = try await compiledProgram()
     let hasProot = try await Self.output(of: ["sh", "-c", "command -v proot || true"]) != ""
@@ -36,17 +40,25 @@ struct ProcessCosts: AsyncParsableCommand {
             if costs[name] == nil { order.append(name) }
             costs[name, default: Costs(name: name)].samples[way, default: []].append(cost)
           }
-          let name = "make -j2 (\(files) files)"
-          let cost = try await build(way, prefix)
-          if costs[name] == nil { order.append(name) }
-          costs[name, default: Costs(name: name)].samples[way, default: []].append(cost)
+          for (name, cost) in [
+            ("make -j2 (\(files) files)", try await build(way, prefix)),
+            ("\(shells) × sh -c :", try await startShells(way, prefix)),
+          ] {
+            if costs[name] == nil { order.append(name) }
+            costs[name, default: Costs(name: name)].samples[way, default: []].append(cost)
+          }
         }
       }
       print(pinned ? "\nprogram on CPU \(cpu)" : "unpinned")
       Self.table.print(order.compactMap { costs[$0] }, style: Style.psql)
     }
-    print("\nmemory of this program: \(try await memoryPerPod()) KiB more for each pod,")
-    print("  \(try await memoryPerProcess()) bytes more for each process in a pod")
+    for way in [Way.seccomp, .ptrace] {
+      guard let backend = way.backend else { continue }
+      print(
+        "\n\(way): \(try await memoryPerPod(backend)) KiB more of this program's memory for each pod, "
+          + "\(try await memoryPerProcess(backend)) bytes for each process in one")
+      print("  threads more for a pod: \(try await threadsPerPod(backend))")
+    }
   }
 
   /// The compiled program that measures calls.
@@ -84,19 +96,49 @@ struct ProcessCosts: AsyncParsableCommand {
     return Double(duration.components.seconds) * 1e9 + Double(duration.components.attoseconds) / 1e9
   }
 
+  /// The wall time of shells that do nothing, in nanoseconds, the start of the pod or of proot included.
+  private func startShells(_ way: Way, _ prefix: [String]) async throws -> Double {
+    let script = "i=0; while [ $i -lt \(shells) ]; do sh -c :; i=$((i+1)); done"
+    let clock = ContinuousClock()
+    let duration = try await clock.measure {
+      _ = try await way.run(prefix + ["sh", "-c", script])
+    }
+    return Double(duration.components.seconds) * 1e9 + Double(duration.components.attoseconds) / 1e9
+  }
+
+  /// How many threads more this program has while a pod runs a program that has made calls.
+  private func threadsPerPod(_ backend: any Backend) async throws -> Int {
+    func threads() throws -> Int {
+      try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task").count
+    }
+    _ = try await memory(with: 1, backend)
+    let before = try threads()
+    return try await withPod(backend: backend) { pod in
+      try await pod.run(
+        .name("sh"), arguments: ["-c", "for i in 1 2 3 4 5; do sleep 0 & done; wait; echo; sleep 9"],
+        input: .none, output: .sequence, error: .discarded
+      ) { running in
+        for try await _ in running.standardOutput.lines { break }
+        let after = try threads()
+        try await running.send(signal: .kill)
+        return after - before
+      }.closureResult
+    }
+  }
+
   /// How much more memory this program has for each pod with a program in it, in KiB: the mean of many at once, after
   /// a first one that starts what the language runtime keeps.
-  private func memoryPerPod() async throws -> Int {
+  private func memoryPerPod(_ backend: any Backend) async throws -> Int {
     let count = 32
-    _ = try await memory(with: 1)
+    _ = try await memory(with: 1, backend)
     let before = try Self.residentMemory()
-    return (try await memory(with: count) - before) / count
+    return (try await memory(with: count, backend) - before) / count
   }
 
   /// How much more memory this program has for each process in a pod, in bytes.
-  private func memoryPerProcess() async throws -> Int {
+  private func memoryPerProcess(_ backend: any Backend) async throws -> Int {
     let count = 1000
-    return try await withPod(backend: .ptrace) { pod in
+    return try await withPod(backend: backend) { pod in
       let script = "for i in $(seq \(count)); do sleep 1000 & done; echo; wait"
       let before = try Self.residentMemory()
       return try await pod.run(
@@ -110,13 +152,13 @@ struct ProcessCosts: AsyncParsableCommand {
     }
   }
 
-  private func memory(with pods: Int) async throws -> Int {
+  private func memory(with pods: Int, _ backend: any Backend) async throws -> Int {
     if pods == 0 { return try Self.residentMemory() }
-    return try await withPod(backend: .ptrace) { pod in
+    return try await withPod(backend: backend) { pod in
       try await pod.run(
         .name("sleep"), arguments: ["1000"], input: .none, output: .discarded, error: .discarded
       ) { running in
-        let memory = try await memory(with: pods - 1)
+        let memory = try await memory(with: pods - 1, backend)
         try await running.send(signal: .kill)
         return memory
       }.closureResult
@@ -157,9 +199,11 @@ struct ProcessCosts: AsyncParsableCommand {
       [
         Column(title: "call", value: costs.name),
         Column(title: "native ns", value: costs.median(.native), align: .right),
-        Column(title: "pod ns", value: costs.median(.pod), align: .right),
+        Column(title: "seccomp ns", value: costs.median(.seccomp), align: .right),
+        Column(title: "ptrace ns", value: costs.median(.ptrace), align: .right),
         Column(title: "proot ns", value: costs.median(.proot), align: .right),
-        Column(title: "pod : native", value: costs.ratio(.pod), align: .right),
+        Column(title: "seccomp : native", value: costs.ratio(.seccomp), align: .right),
+        Column(title: "ptrace : native", value: costs.ratio(.ptrace), align: .right),
         Column(title: "proot : native", value: costs.ratio(.proot), align: .right),
       ]
     }
@@ -169,16 +213,27 @@ struct ProcessCosts: AsyncParsableCommand {
 /// How a program is run.
 private enum Way: CaseIterable {
   case native
-  case pod
+  case seccomp
+  case ptrace
   case proot
+
+  /// What makes the pod; nil in no pod.
+  var backend: (any Backend)? {
+    switch self {
+    case .seccomp: SeccompBackend(fallback: .none)
+    case .ptrace: PtraceBackend(stops: .filtered)
+    case .native, .proot: nil
+    }
+  }
 
   /// What the command wrote to its output.
   func run(_ command: [String]) async throws -> String {
     switch self {
     case .native: return try await ProcessCosts.output(of: command)
     case .proot: return try await ProcessCosts.output(of: ["proot"] + command)
-    case .pod:
-      return try await withPod(backend: .ptrace) { pod in
+    case .seccomp, .ptrace:
+      guard let backend else { return "" }
+      return try await withPod(backend: backend) { pod in
         let result = try await pod.run(
           .name(command[0]), arguments: Pod.Arguments(Array(command.dropFirst())), input: .none,
           output: .string(limit: 65536), error: .combinedWithOutput)

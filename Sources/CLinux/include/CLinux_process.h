@@ -77,6 +77,12 @@ static inline int CLinux_sched_setaffinity(pid_t tid, const uint64_t *words, siz
   return (int)CLinux_result(syscall(SYS_sched_setaffinity, (long)tid, count * 8, words));
 }
 
+// sched_getcpu: hidden behind _GNU_SOURCE.
+static inline int CLinux_cpu(void) {
+  unsigned int cpu = 0;
+  return syscall(SYS_getcpu, &cpu, (void *)0, (void *)0) == 0 ? (int)cpu : -1;
+}
+
 // sched_setattr: no wrapper before glibc 2.41. Asks for a short slice of the calling thread, in nanoseconds, which a kernel
 // from 6.12 on lets run soon after it wakes; older ones answer 0 and change nothing.
 static inline int CLinux_set_slice(uint64_t nanoseconds) {
