@@ -46,7 +46,7 @@ let package = Package(
       swiftSettings: strict),
     .target(
       name: "PodSeccomp",
-      dependencies: ["PodCore", "PodLinux", "PodPtrace", "CLinux", "CSeccomp", system],
+      dependencies: ["PodCore", "PodLinux", "PodPtrace", "CLinux", "CSeccomp", system, logging],
       swiftSettings: strict),
 
     .testTarget(name: "BoundaryTests", dependencies: ["PodCore", system], swiftSettings: strict),
@@ -112,7 +112,7 @@ let package = Package(
       ],
       path: "Examples/podrun", swiftSettings: strict),
     .executableTarget(
-      name: "embed", dependencies: ["PodCore", "PodPtrace", "PodSeccomp"], path: "Examples/embed",
+      name: "embed", dependencies: ["PodCore", "PodSeccomp"], path: "Examples/embed",
       swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]

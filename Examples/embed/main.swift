@@ -1,7 +1,7 @@
 import PodCore
-import PodPtrace
+import PodSeccomp
 
-try await withPod(backend: .ptrace) { pod in
+try await withPod { pod in
   let shell = try await pod.run(
     .name("sh"), arguments: ["-c", "echo process $$, parent $PPID"],
     output: .string(limit: 1024))

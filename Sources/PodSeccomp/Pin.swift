@@ -22,7 +22,8 @@ final class Pin: Sendable {
   /// - Parameters:
   ///   - tasks: Their physical numbers.
   ///   - areMeant: Whether the numbers are still those of the tasks that were meant; asked when they can't change any more.
-  /// - Throws: `.noSuchProcess` when they are not; `.resourceTemporarilyUnavailable` when one can't be pinned now.
+  /// - Throws: `.noSuchProcess` when they are not; `.notPermitted` when one can't be pinned at all,
+  ///   `.resourceTemporarilyUnavailable` when not now.
   init(_ tasks: [Int32], areMeant: @escaping @Sendable () -> Bool) throws(Errno) {
     var ends: (Int32, Int32) = (-1, -1)
     let result = CLinux_seqpacket_pair(&ends.0, &ends.1)
@@ -52,10 +53,20 @@ final class Pin: Sendable {
 
   private static func seize(_ tasks: [Int32], _ areMeant: () -> Bool) -> UInt8 {
     for task in tasks {
-      let result = CLinux_ptrace_seize(task, 0)
-      if result == -ESRCH { return UInt8(ESRCH) }
+      var result = CLinux_ptrace_seize(task, 0)
+      if result == -EPERM, ProcessStatus.number("TracerPid", of: task) == 0 {
+        do throws(Errno) {
+          result = try OtherUser.acting(for: task) { CLinux_ptrace_seize(task, 0) }
+        } catch {
+          return UInt8(EPERM)
+        }
+      }
+      switch result {
+      case 0: break
+      case -ESRCH: return UInt8(ESRCH)
       // Somebody of ours may hold it for a moment: then the call is made again.
-      if result < 0 { return UInt8(EAGAIN) }
+      default: return UInt8(EAGAIN)
+      }
     }
     return areMeant() ? 0 : UInt8(ESRCH)
   }

@@ -16,6 +16,9 @@ final class Receiver {
   /// Whether the notification just taken was left to somebody else.
   private var hasDeferred = false
   private var buffers: NotificationBuffers
+  /// How many notifications it has served, and how often in a row more were waiting when it looked.
+  private var turns: UInt32 = 0
+  private var crowded = 0
 
   init(_ supervisor: Supervisor) throws(Errno) {
     self.supervisor = supervisor
@@ -59,6 +62,7 @@ final class Receiver {
       isCounted = false
       if result == 0 {
         serve(Notification(buffers.notification))
+        lookForCrowd()
       } else if result == -ENOENT || result == -EINTR {
         if isOver { return }
       } else {
@@ -68,6 +72,21 @@ final class Receiver {
       }
     }
   }
+
+  /// Now and then looks whether more calls are waiting; when it was so a few times on end, somebody else is to help.
+  private func lookForCrowd() {
+    turns &+= 1
+    guard turns % Self.turnsPerLook == 0 else { return }
+    var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+    crowded = poll(&entry, 1, 0) > 0 ? crowded + 1 : 0
+    guard crowded == Self.looksForHelp else { return }
+    crowded = 0
+    let supervisor = supervisor
+    supervisor.pool.grow { () throws(Errno) in try Receiver.start(supervisor) }
+  }
+
+  private static let turnsPerLook: UInt32 = 16
+  private static let looksForHelp = 4
 
   /// Whether nobody is left who could ask.
   private var isOver: Bool {

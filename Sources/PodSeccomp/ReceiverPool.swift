@@ -7,7 +7,7 @@ internal import SystemPackage
 
 /// The receivers of a pod: threads of the host program that wait for notifications.
 ///
-/// One is there from the start. A receiver that attends to a thread needs another one, which continues the calls that the
+/// One is there from the start, and one for each CPU when calls come faster than they are answered. A receiver that attends to a thread needs another one, which continues the calls that the
 /// thread is made to make; so the last one that is free makes another before it attends to anybody, or, when there are
 /// as many as there may be, leaves the notification for the next that becomes free.
 final class ReceiverPool: Sendable {
@@ -56,6 +56,19 @@ final class ReceiverPool: Sendable {
       return false
     }
   }
+
+  /// Notifications wait although nobody attends to anybody: the pod's programs call from several CPUs at once.
+  func grow(_ start: () throws(Errno) -> SupervisorThread) {
+    state.withLock { state in
+      guard state.count < Self.callers, let thread = try? start() else { return }
+      state.threads.append(thread)
+      state.count += 1
+      free.add(1, ordering: .sequentiallyConsistent)
+    }
+  }
+
+  /// How many receivers there are at most for calls that come at once.
+  private static let callers = max(2, min(most, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
 
   /// Starts the first receiver.
   func begin(_ start: () throws(Errno) -> SupervisorThread) throws(Errno) {
