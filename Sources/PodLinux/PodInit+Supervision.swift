@@ -33,7 +33,8 @@ extension PodInit {
     /// The process of this tag can't be watched: init has no room for its descriptor.
     case unwatched(tag: UInt64)
     /// Init has reaped a child of its own: a launched program, an orphan or the launcher. The status is
-    /// that of wait(2). If it was watched, its end was reported before.
+    /// that of wait(2). If it was watched, its end was reported before. With the launcher, launches that
+    /// are under way are lost, and none is possible any more.
     case reaped(processID: Int32, status: Int32)
   }
 

@@ -126,13 +126,15 @@ struct SupervisedInitTests {
     defer { close(reading) }
     do {
       let end = OwnedDescriptor(owning: writing)
-      try pod.launch("sleep 0.3; echo on >&3", passing: [end.rawValue])
+      try pod.launch("echo a >&3; sleep 0.3; echo b >&3", passing: [end.rawValue])
     }
-    while !pod.calls.contains(where: \.isExecute) { usleep(1_000) }
+    // Until its execve the program has a copy of the launcher's socket.
+    var buffer: [UInt8] = [0, 0]
+    try #require(read(reading, &buffer, 2) == 2)
     try #require(kill(launcher, SIGKILL) == 0)
     #expect(try pod.report() == .reaped(processID: launcher, status: SIGKILL))
     #expect(throws: Errno.brokenPipe) { try pod.launch("true") }
-    #expect(readToEnd(reading) == "on\n")
+    #expect(readToEnd(reading) == "b\n")
     guard case .reaped(_, 0) = try pod.report() else {
       Issue.record("the program was not reaped with status 0")
       return

@@ -83,7 +83,12 @@ struct TracedInitTests {
     try onOwnThread {
       let podInit = try PodInit.start(mode: .traced)
       try #require(CLinux_ptrace_seize(podInit.processID, Self.options) == 0)
-      // Nobody takes reports meanwhile: init is in its first stop and the socket fills up.
+      // Nobody takes reports meanwhile: init is in its first stop, which is waited for since it makes room for one
+      // more, and the socket fills up.
+      try podInit.ring()
+      var information = siginfo_t()
+      let options = WSTOPPED | Int32(CLinux_WAIT_ALL) | Int32(bitPattern: UInt32(WNOWAIT))
+      try #require(CLinux_waitid(1, podInit.processID, &information, options, nil) == 0)
       for _ in 0..<5_000 {
         try podInit.ring()
       }

@@ -39,20 +39,43 @@ static int is_contained(void) {
   return scoped && call(__NR_kill, call(__NR_getppid, 0, 0, 0, 0), 0, 0, 0) == -error_permission;
 }
 
-// Nobody else reaps init's children, so none of their numbers can be another process's. Each number is tried, which
-// needs no /proc: PID_MAX_LIMIT, half a second.
+// Nobody else reaps init's children, so their numbers can't become other processes', and is_child doesn't age.
+static int kill_child(long pid) {
+  return is_child(pid) && call(__NR_kill, pid, signal_kill, 0, 0) == 0;
+}
+
+// Kills the children that /proc lists, where it does; the list leaves some out while others end. Returns how many.
+static int kill_listed(void) {
+  long file = call(__NR_open, "/proc/thread-self/children", 0, 0, 0);
+  char text[4096];
+  int killed = 0;
+  long pid = 0;
+  for (long size; (size = call(__NR_read, file, text, sizeof text, 0)) > 0;)
+    for (long i = 0; i < size; i++) {
+      if (text[i] != ' ') {
+        pid = pid * 10 + (text[i] - '0');
+      } else {
+        killed += kill_child(pid);
+        pid = 0;
+      }
+    }
+  call(__NR_close, file, 0, 0, 0);
+  return killed;
+}
+
+// Without such a list all numbers up to PID_MAX_LIMIT are tried, in about a second.
 static void kill_children(void) {
+  if (kill_listed())
+    return;
   for (long pid = 2; pid <= 1 << 22; pid++)
-    if (is_child(pid))
-      call(__NR_kill, pid, signal_kill, 0, 0);
+    kill_child(pid);
 }
 
 static void kill_known(void) {
   for (long fd = 0; fd <= highest; fd++)
     if (fd != host)
       call(__NR_pidfd_send_signal, fd, signal_kill, 0, 0);
-  if (launcher && is_child(launcher))
-    call(__NR_kill, launcher, signal_kill, 0, 0);
+  kill_child(launcher);
 }
 
 // Kills and reaps until no child is left, and with that no process of the pod: init adopts the orphans.
@@ -61,7 +84,7 @@ static void kill_known(void) {
 // Without it, init kills its children, inherits theirs and begins again. That ends, since no process of the pod can
 // make another one once its filter has no listener: clone fails with ENOSYS.
 static void __attribute__((noreturn)) end_pod(void) {
-  enum { no_child = 10, quiet = 100 };
+  enum { no_child = 10, quiet = 20 };
   int contained = is_contained();
   for (int round = 0;; round++) {
     if (contained)
