@@ -253,18 +253,20 @@ package final class AttachedThread {
   ///   - arguments: What the kernel gets.
   ///   - instruction: The system call instruction to execute; nil for the program's own.
   ///   - withSignals: Whether the program's own signal mask holds in the kernel's part; else all signals wait.
+  ///   - kept: What a register that calls leave alone is to hold for the code there; nil for the program's.
   ///   - makesTask: Whether it makes a process or a thread.
   ///   - onBirth: Called with each child that the call makes, which stands still and goes on afterwards. Returns whether
   ///     the thread is to be left in the call (``Outcome/waitsForChild``).
   /// - Throws: `.noSuchProcess`; `.badAddress` when the code there isn't a call any more.
   package func perform(
     _ call: Syscall, _ arguments: CallArguments, at instruction: RemoteAddress? = nil,
-    withSignals: Bool = false, makesTask: Bool = false,
+    keeping kept: UInt64? = nil, withSignals: Bool = false, makesTask: Bool = false,
     onBirth: (Newborn) -> Bool = { _ in false }
   ) throws(Errno) -> Outcome {
     do throws(Errno) {
       var wanted = registers
       wanted.instructionPointer = instruction ?? registers.instructionPointer.advanced(by: -2)
+      if let kept { wanted.kept = kept }
       wanted.result = UInt64(call.rawValue)
       wanted.setArguments(arguments)
       try holdSignals()
@@ -353,12 +355,18 @@ package final class AttachedThread {
   /// Brings the thread to the entry of a call of the program's, with the program's own signal mask; ``release()`` lets it
   /// go on there.
   ///
+  /// - Parameters:
+  ///   - call: The call.
+  ///   - arguments: What the kernel gets.
+  ///   - instruction: The system call instruction to execute.
+  ///   - kept: What a register that calls leave alone is to hold for the code there.
   /// - Throws: `.noSuchProcess`; `.badAddress` when the code there isn't a call any more.
   package func begin(
-    _ call: Syscall, _ arguments: CallArguments, at instruction: RemoteAddress
+    _ call: Syscall, _ arguments: CallArguments, at instruction: RemoteAddress, keeping kept: UInt64
   ) throws(Errno) {
     do throws(Errno) {
       var wanted = registers
+      wanted.kept = kept
       wanted.instructionPointer = instruction
       wanted.result = UInt64(call.rawValue)
       wanted.setArguments(arguments)

@@ -14,6 +14,7 @@
     }
     package var syscallNumber = -1
     package var arguments: [UInt64] = [0, 0, 0, 0, 0, 0]
+    package var kept: UInt64 = 0
     package var result: UInt64 = 0
     package var signalRegisters: (rax: UInt64, rdi: UInt64, rsi: UInt64, rdx: UInt64) {
       (0, 0, 0, 0)

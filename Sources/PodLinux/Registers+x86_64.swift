@@ -113,6 +113,12 @@
       }
     }
 
+    /// A register that calls leave alone (rbx).
+    package var kept: UInt64 {
+      get { raw.rbx }
+      set { raw.rbx = newValue }
+    }
+
     /// The result register (rax), which at an exit stop is the call's result.
     package var result: UInt64 {
       get { raw.rax }

@@ -31,20 +31,31 @@ struct Gate {
     exchange.advanced(by: 4)...exchange.advanced(by: 6)
   }
 
-  /// The calls by which the page tells that a call is over, one after the other should a filter of the program's own keep one
-  /// from us.
+  /// The number of the call by which the page first tells that a call is over: the same one where it is always a
+  /// notification, since a filter of the program's own has just let it pass.
+  static func firstReport(of call: Syscall) -> UInt64 {
+    UInt64((reportedByThemselves.contains(call) ? call : .getpid).rawValue)
+  }
+
+  private static let reportedByThemselves: [Syscall] = [.wait4, .waitid, .rt_sigtimedwait]
+
+  /// The calls by which it does so next, one after the other should such a filter keep one from us.
   private static let reports: [Syscall] = [.getpid, .gettid, .getpgrp]
 
   /// Whether a notification tells that a call is over.
   func reports(_ call: Syscall, _ arguments: CallArguments, at address: RemoteAddress) -> Bool {
-    guard arguments.a == Self.magic, let index = Self.reports.firstIndex(of: call) else {
+    guard arguments.a == Self.magic else { return false }
+    if address == self.address.advanced(by: Self.reportsOffset) {
+      return call == .getpid || Self.reportedByThemselves.contains(call)
+    }
+    guard let index = Self.reports.firstIndex(of: call) else {
       return false
     }
     return address
       == self.address.advanced(by: Self.reportsOffset + Self.reportSize * (index + 1))
   }
 
-  private static let reportsOffset = 15
+  private static let reportsOffset = 19
   private static let reportSize = 7
   private static let exchangeOffset = 64
 
@@ -55,12 +66,19 @@ struct Gate {
       0x48, 0xBF,  // movabs $magic, %rdi
     ]
     code += (0..<8).map { UInt8(truncatingIfNeeded: magic >> (8 * $0)) }
+    code += [
+      0x89, 0xD8,  // mov %ebx, %eax
+      0x0F, 0x05,  // syscall
+    ]
     for call in reports {
       code += [
         0xB8, UInt8(truncatingIfNeeded: call.rawValue), UInt8(call.rawValue >> 8), 0, 0,  // mov
         0x0F, 0x05,  // syscall
       ]
     }
+    // A signal that comes before the supervisor has it ends a report with EINTR: then all begin anew.
+    code += [0x83, 0xF8, 0xFC]  // cmp $-4, %eax
+    code += [0x74, UInt8(truncatingIfNeeded: 15 - (code.count + 2))]  // je, to the first report
     code += [0x0F, 0x0B]  // ud2
     code += [UInt8](repeating: 0xCC, count: exchangeOffset - code.count)
     code += [

@@ -210,7 +210,8 @@ extension Receiver {
     _ transaction: borrowing Transaction, at instruction: RemoteAddress, _ attached: AttachedThread
   ) throws(Errno) {
     try attached.begin(
-      transaction.physicalCall, transaction.physicalArguments, at: instruction)
+      transaction.physicalCall, transaction.physicalArguments, at: instruction,
+      keeping: Gate.firstReport(of: transaction.physicalCall))
   }
 
   /// Lets a call go on by itself.
@@ -289,8 +290,10 @@ extension Receiver {
       flags: flags, sharesMemory: transaction.call == .vfork || flags & CloneFlags.vm != 0,
       arguments: transaction.arguments, maker: attached.registers, isAtGate: waits,
       hasStackOfItsOwn: transaction.call == .clone && transaction.arguments.b != 0)
-    let outcome = try attached.perform(call, arguments, at: instruction, makesTask: true) {
-      child in
+    let outcome = try attached.perform(
+      call, arguments, at: instruction, keeping: waits ? Gate.firstReport(of: call) : nil,
+      makesTask: true
+    ) { child in
       let isBound =
         (try? transaction.bindNewborn(PhysicalName(rawValue: child.tid))) != nil
       if isBound {

@@ -1,5 +1,6 @@
 // S1, S2, S5: signals at a high rate during every call in which names cross: nothing is done twice or not at all, each
-// queued signal arrives once, and EINTR comes only where signal(7) allows it.
+// queued signal arrives once, and EINTR comes only where signal(7) allows it. With an argument, handlers don't compare
+// senders, and all ask for restarts.
 #include "check.h"
 #include <fcntl.h>
 #include <spawn.h>
@@ -16,7 +17,7 @@ static struct {
   volatile int stop, sent;
 } *shared;
 static pid_t self, sender;
-static int restarts, on_own_stack;
+static int restarts, on_own_stack, is_lenient;
 static char own_stack[65536] __attribute__((aligned(16)));
 static __thread int is_main;
 static volatile int alarms, plain, queued, is_storming;
@@ -38,7 +39,7 @@ static void handle(int signal, siginfo_t *info, void *context) {
     alarms++;
     if (is_storming) arm();
   } else {
-    CHECK_EQUAL(info->si_pid, sender);
+    if (!is_lenient) CHECK_EQUAL(info->si_pid, sender);
     if (signal == SIGUSR1) {
       CHECK_EQUAL(info->si_code, SI_USER);
       plain++;
@@ -308,7 +309,9 @@ static void storm(void) {
   CHECK(waitpid(-1, NULL, 0) == -1 && errno == ECHILD);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+  (void)argv;
+  is_lenient = argc > 1;
   is_main = 1;
   self = getpid();
   shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -322,6 +325,7 @@ int main(void) {
   CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
   for (int mode = 0; mode < 4; mode++) {
     restarts = mode & 1;
+    if (is_lenient && !restarts) continue;
     on_own_stack = mode >> 1;
     storm();
   }
