@@ -48,7 +48,8 @@ package enum ProcessStatus {
       var start = 0
       while start < count {
         let rest = count - start
-        let end = memchr(base + start, Int32(UInt8(ascii: "\n")), rest)
+        let end =
+          memchr(base + start, Int32(UInt8(ascii: "\n")), rest)
           .map { UnsafeRawPointer($0) - UnsafeRawPointer(base) } ?? count
         // A name of a program is escaped there: no line begins in it.
         let line = buffer[start..<end]

@@ -48,7 +48,9 @@ private enum ProcessStart {
   ///
   /// Source: proc_pid_stat(5), field 22.
   static func ticks(of process: Int32) -> UInt64? {
-    guard let file = try? FileDescriptor.open("/proc/\(process)/stat", .readOnly) else { return nil }
+    guard let file = try? FileDescriptor.open("/proc/\(process)/stat", .readOnly) else {
+      return nil
+    }
     defer { try? file.close() }
     return withUnsafeTemporaryAllocation(byteCount: 1024, alignment: 1) { buffer in
       guard let count = try? file.read(into: buffer) else { return nil }

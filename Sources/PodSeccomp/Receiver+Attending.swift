@@ -24,7 +24,9 @@ extension Receiver {
       return nil
     }
     supervisor.attendance.begin(thread.tid)
-    if notification.number != Int(Syscall.sched_setaffinity.rawValue), getenv("NOPIN") == nil { attached.stayTogether() }
+    if notification.number != Int(Syscall.sched_setaffinity.rawValue), getenv("NOPIN") == nil {
+      attached.stayTogether()
+    }
     // Until here the number could have become another's.
     guard answer(notification, .success(0)) else {
       attached.withdraw()
@@ -326,7 +328,7 @@ extension Receiver {
         notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
       return
     }
-    if getenv("NOPIN") == nil { attached.stayTogether() }
+    attached.stayTogether()
     guard letPass(notification) else {
       attached.withdraw()
       return

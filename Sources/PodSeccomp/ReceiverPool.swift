@@ -41,7 +41,8 @@ final class ReceiverPool: Sendable {
   /// A receiver wants to attend to a thread.
   ///
   /// - Returns: Whether it may; else the notification is somebody else's.
-  func mayAttend(_ notification: Notification, _ start: () throws(Errno) -> SupervisorThread) -> Bool
+  func mayAttend(_ notification: Notification, _ start: () throws(Errno) -> SupervisorThread)
+    -> Bool
   {
     if free.load(ordering: .sequentiallyConsistent) > 0 { return true }
     return state.withLock { state in

@@ -24,7 +24,8 @@ final class SeccompSession: BackendSession {
       guard await supervisor.attendance.watch() != nil else { return }
       HostReports.areTaken.store(true, ordering: .relaxed)
       supervisor.fail(
-        "a thread of the host program waits for any child and has taken the report of a thread that was attached to")
+        "a thread of the host program waits for any child and has taken the report of a thread that was attached to"
+      )
     }
     self.supervisor = supervisor
     self.ended = ended

@@ -115,7 +115,8 @@ struct ProcessCosts: AsyncParsableCommand {
     let before = try threads()
     return try await withPod(backend: backend) { pod in
       try await pod.run(
-        .name("sh"), arguments: ["-c", "for i in 1 2 3 4 5; do sleep 0 & done; wait; echo; sleep 9"],
+        .name("sh"),
+        arguments: ["-c", "for i in 1 2 3 4 5; do sleep 0 & done; wait; echo; sleep 9"],
         input: .none, output: .sequence, error: .discarded
       ) { running in
         for try await _ in running.standardOutput.lines { break }
