@@ -218,6 +218,12 @@ extension PodInit {
   /// The physical process id of the launcher, a child of init; nil before ``supervise(_:)``.
   package var launcherProcessID: Int32? { launcher.withLock { $0?.processID } }
 
+  /// Ends the launcher when init can't: it sees the end of its socket. It has the filter, whose listener waits for it.
+  package func endLauncher() {
+    let socket = launcherSocket
+    if socket >= 0 { shutdown(socket, Int32(SHUT_RDWR)) }
+  }
+
   /// The launcher's socket, which lives as long as this; negative before there is a launcher.
   var launcherSocket: Int32 { launcher.withLock { $0?.socket.rawValue ?? -1 } }
 

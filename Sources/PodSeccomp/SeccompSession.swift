@@ -153,6 +153,7 @@ struct Watcher {
     }
     if !supervisor.isEnding { supervisor.fail("the pod's init was killed") }
     supervisor.killAll()
+    supervisor.podInit.endLauncher()
     _ = try? supervisor.podInit.waitUntilEnded(milliseconds: -1)
   }
 
