@@ -16,6 +16,7 @@ final class Supervisor: Sendable {
   let listener: OwnedDescriptor
   /// The thread that forks the pod's programs.
   let launcher: Int32
+  private let launcherHandle: OwnedDescriptor
   /// Whether the kernel keeps the pod's signals in the pod.
   let isScoped: Bool
   /// What is answered without looking any further, by call number.
@@ -60,6 +61,7 @@ final class Supervisor: Sendable {
     self.podInit = podInit
     self.listener = listener
     self.launcher = launcher
+    launcherHandle = OwnedDescriptor(owning: CLinux_pidfd_open(launcher, 0))
     self.isScoped = isScoped
     identities = Self.identities(setup)
     pool = ReceiverPool()
@@ -128,6 +130,7 @@ final class Supervisor: Sendable {
 
   /// Init is gone: what is left of the pod is killed one by one.
   func killAll() {
+    _ = CLinux_pidfd_send_signal(launcherHandle.rawValue, SIGKILL, nil, 0)
     for process in processes.withLock({ $0.byTag.values.filter { !$0.hasEnded } }) {
       if let pidfd = process.openDescriptor() {
         _ = CLinux_pidfd_send_signal(pidfd.rawValue, SIGKILL, nil, 0)
@@ -477,12 +480,23 @@ final class Supervisor: Sendable {
 
   /// A child of init has been waited for.
   func reaped(_ tgid: Int32, status: Int32) {
-    guard let process = known(tgid) else { return }
+    guard let process = childOfInit(tgid) ?? known(tgid) else { return }
     let termination = TerminationStatus(waitStatus: status)
     processEnded(process, termination)
     names.processes.reaped(process.name)
     forget(process)
     process.takeEnded()?(termination)
+  }
+
+  /// Who had a number first of those whose parent is init, and that it hasn't waited for.
+  private func childOfInit(_ tgid: Int32) -> PodProcess? {
+    let known = processes.withLock { processes in
+      (processes.former[tgid] ?? []) + (processes.byNumber[tgid].map { [$0] } ?? [])
+    }
+    return known.first { process in
+      guard let entry = try? names.processes.space.entry(process.name) else { return false }
+      return entry.parent == ProcessTable.initial && !entry.isReaped
+    }
   }
 
   /// Who had a number first of those that may still have it.
