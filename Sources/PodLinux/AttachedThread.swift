@@ -178,6 +178,13 @@ package final class AttachedThread {
     }
   }
 
+  /// Whether the thread is still there, and held by the calling one.
+  package var standsStill: Bool {
+    var info = siginfo_t()
+    let result = CLinux_ptrace_getsiginfo(tid, &info)
+    return !isGone && (result == 0 || result == -EINVAL)
+  }
+
   /// Blocks all signals of the thread: one that came between calls for us would be delivered on the way, to a handler
   /// that finds registers of ours.
   private func holdSignals() throws(Errno) {

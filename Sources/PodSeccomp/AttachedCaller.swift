@@ -78,7 +78,23 @@ final class AttachedCaller: TransactionHost, CallerState {
   }
 
   func write(_ bytes: UnsafeRawBufferPointer, to address: RemoteAddress) throws(Errno) {
-    try RemoteMemory().write(address, bytes: bytes, stopped: try held().tid)
+    let attached = try held()
+    guard mayBeReplaced else {
+      return try RemoteMemory().write(address, bytes: bytes, stopped: attached.tid)
+    }
+    // Who still stands still after the opening is who was opened, and the descriptor goes on meaning it.
+    let memory = RemoteMemory(of: attached.tid)
+    guard attached.standsStill else { throw .noSuchProcess }
+    if memory.isOpen {
+      try memory.write(address, bytes: bytes)
+    } else {
+      try RemoteMemory().write(address, bytes: bytes, stopped: attached.tid)
+    }
+  }
+
+  /// Whether another thread's exec could make the thread's number that of the new program at any moment.
+  private var mayBeReplaced: Bool {
+    thread.tid == process.tgid && process.threads.count > 1
   }
 
   func scratch(_ bytes: UnsafeRawBufferPointer) throws(Errno) -> RemoteAddress {

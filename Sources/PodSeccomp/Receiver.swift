@@ -2,6 +2,7 @@ internal import CLinux
 internal import Glibc
 internal import PodCore
 internal import PodLinux
+internal import Synchronization
 internal import SystemPackage
 
 /// One receiver: a thread of the host program that takes notifications and answers them.
@@ -57,7 +58,7 @@ final class Receiver {
       }
       hasDeferred = false
       if !isCounted { supervisor.pool.becomeFree() }
-      let result = buffers.receive(from: listener)
+      let result = receive()
       supervisor.pool.becomeBusy()
       isCounted = false
       if result == 0 {
@@ -70,6 +71,19 @@ final class Receiver {
           "notifications can't be received: \(Errno(rawValue: -result))")
         return
       }
+    }
+  }
+
+  /// Waits for a notification and takes it.
+  ///
+  /// - Returns: 0, or a negative errno; `-ENOENT` also when nobody is left who could ask.
+  private func receive() -> Int32 {
+    if supervisor.wakesReceivers { return buffers.receive(from: listener) }
+    return supervisor.receiving.withLock { _ in
+      var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
+      let count = poll(&entry, 1, -1)
+      if count < 0 { return -errno }
+      return entry.revents & Int16(POLLIN) != 0 ? buffers.receive(from: listener) : -ENOENT
     }
   }
 

@@ -19,6 +19,10 @@ final class Supervisor: Sendable {
   private let launcherHandle: OwnedDescriptor
   /// Whether the kernel keeps the pod's signals in the pod.
   let isScoped: Bool
+  /// Whether a receiver that waits is woken when nobody is left who could ask (Linux 6.11). Where not, it polls first, and
+  /// only one does at a time, since a notification that somebody else takes would leave the others waiting.
+  let wakesReceivers: Bool
+  let receiving = Mutex(())
   /// What is answered without looking any further, by call number.
   let identities: [Identity]
   let pool: ReceiverPool
@@ -63,6 +67,7 @@ final class Supervisor: Sendable {
     self.launcher = launcher
     launcherHandle = OwnedDescriptor(owning: CLinux_pidfd_open(launcher, 0))
     self.isScoped = isScoped
+    wakesReceivers = KernelRelease.current >= KernelRelease(6, 11)
     identities = Self.identities(setup)
     pool = ReceiverPool()
   }
@@ -480,6 +485,11 @@ final class Supervisor: Sendable {
 
   /// A child of init has been waited for.
   func reaped(_ tgid: Int32, status: Int32) {
+    // Whoever gets its number next must not be taken for it.
+    if tgid == launcher {
+      if !isEnding { fail("the pod's launcher was killed") }
+      return
+    }
     guard let process = childOfInit(tgid) ?? known(tgid) else { return }
     let termination = TerminationStatus(waitStatus: status)
     processEnded(process, termination)
