@@ -50,14 +50,15 @@ final class Receiver {
     // Counted as free by whoever started it.
     var isCounted = true
     while true {
+      if !isCounted { supervisor.pool.becomeFree() }
+      // Free first: who has left something meanwhile saw nobody free.
       if !hasDeferred, let waiting = supervisor.pool.takeWaiting() {
-        if isCounted { supervisor.pool.becomeBusy() }
+        supervisor.pool.becomeBusy()
         isCounted = false
         serve(waiting)
         continue
       }
       hasDeferred = false
-      if !isCounted { supervisor.pool.becomeFree() }
       let result = receive()
       supervisor.pool.becomeBusy()
       isCounted = false

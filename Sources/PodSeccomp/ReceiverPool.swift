@@ -30,10 +30,10 @@ final class ReceiverPool: Sendable {
 
   /// A notification that was left for later.
   func takeWaiting() -> Notification? {
-    guard waiting.load(ordering: .relaxed) > 0 else { return nil }
+    guard waiting.load(ordering: .sequentiallyConsistent) > 0 else { return nil }
     return state.withLock { state in
       guard !state.backlog.isEmpty else { return nil }
-      waiting.subtract(1, ordering: .relaxed)
+      waiting.subtract(1, ordering: .sequentiallyConsistent)
       return state.backlog.removeFirst()
     }
   }
@@ -53,8 +53,12 @@ final class ReceiverPool: Sendable {
         return true
       }
       state.backlog.append(notification)
-      waiting.add(1, ordering: .relaxed)
-      return false
+      waiting.add(1, ordering: .sequentiallyConsistent)
+      // Whoever becomes free looks once more afterwards; who did so before is seen here. So one of both has it.
+      guard free.load(ordering: .sequentiallyConsistent) > 0 else { return false }
+      state.backlog.removeLast()
+      waiting.subtract(1, ordering: .sequentiallyConsistent)
+      return true
     }
   }
 
