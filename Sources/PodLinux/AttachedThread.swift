@@ -35,6 +35,8 @@ package final class AttachedThread {
 
   /// Called before each call that the thread makes, with what the kernel is going to get.
   package var willPerform: (Syscall, CallArguments) -> Void = { _, _ in }
+  /// Called before each sleep, with whose reports it is for.
+  package var willSleep: ([Int32]) -> Void = { _ in }
 
   /// Seizes a thread and asks it to stop as soon as it is out of the kernel.
   ///
@@ -83,6 +85,7 @@ package final class AttachedThread {
   /// - Parameter awaited: Who is looked at where the host program takes reports.
   private func nextReport(_ awaited: [Int32]) throws(Errno) -> (tid: Int32, status: Int32) {
     var turn: UInt32 = 0
+    willSleep(awaited)
     while true {
       let isWatchful = HostReports.areTaken.load(ordering: .relaxed)
       var status: Int32 = 0

@@ -11,18 +11,24 @@ internal import SystemPackage
 /// child take that report, nothing wakes the receiver any more: then the pod fails, and later ones don't sleep.
 final class Attendance: Sendable {
   private struct Attending: Equatable {
-    let tid: Int32
+    /// Whose reports the receiver sleeps for.
+    let tids: [Int32]
     /// The receiver's thread.
     let tracer: Int32
     let begin: ContinuousClock.Instant
   }
-  private let threads = Mutex<[Int32: Attending]>([:])
+  private let receivers = Mutex<[Int32: Attending]>([:])
 
-  func begin(_ tid: Int32) {
-    let attending = Attending(tid: tid, tracer: CLinux_gettid(), begin: .now)
-    threads.withLock { $0[tid] = attending }
+  /// The calling thread is about to sleep until one of these stops or ends.
+  func sleeps(for tids: [Int32]) {
+    let attending = Attending(tids: tids, tracer: CLinux_gettid(), begin: .now)
+    receivers.withLock { $0[attending.tracer] = attending }
   }
-  func end(_ tid: Int32) { _ = threads.withLock { $0.removeValue(forKey: tid) } }
+  /// The calling thread attends to nobody.
+  func end() {
+    let tracer = CLinux_gettid()
+    _ = receivers.withLock { $0.removeValue(forKey: tracer) }
+  }
 
   private static let pause = Duration.milliseconds(250)
 
@@ -32,23 +38,27 @@ final class Attendance: Sendable {
   func watch() async -> Int32? {
     var suspect: Attending?
     while (try? await Task.sleep(for: Self.pause)) != nil {
-      let late = threads.withLock { threads in
-        threads.values.filter { ContinuousClock.now - $0.begin > Self.pause }
+      let late = receivers.withLock { receivers in
+        receivers.values.filter { ContinuousClock.now - $0.begin > Self.pause }
       }
-      let still = late.first { standsStillUnseen($0) }
-      if let still, still == suspect { return still.tid }
+      let still = late.first { whoStandsStillUnseen($0) != nil }
+      if let still, still == suspect, let tid = whoStandsStillUnseen(still) { return tid }
       suspect = still
     }
     return nil
   }
 
-  /// Whether a tracee stands still, and its tracer, which sleeps, isn't going to hear of it.
-  private func standsStillUnseen(_ attending: Attending) -> Bool {
-    let tid = attending.tid
-    guard isAsleep(attending.tracer), ProcessStatus.isInTracingStop(tid), !hasReport(tid) else {
-      return false
+  /// The tracee that stands still, while its tracer sleeps and isn't going to hear of it.
+  private func whoStandsStillUnseen(_ attending: Attending) -> Int32? {
+    attending.tids.first { tid in
+      isAsleep(attending.tracer) && standsStill(tid, for: attending.tracer) && !hasReport(tid)
+        && standsStill(tid, for: attending.tracer) && isAsleep(attending.tracer)
     }
-    return ProcessStatus.isInTracingStop(tid) && isAsleep(attending.tracer)
+  }
+
+  private func standsStill(_ tid: Int32, for tracer: Int32) -> Bool {
+    ProcessStatus.isInTracingStop(tid)
+      && ProcessStatus.number("TracerPid", of: tid) == Int(tracer)
   }
 
   /// Whether a thread of the host program sleeps in wait4. One that is awake, however long it doesn't get to run, isn't

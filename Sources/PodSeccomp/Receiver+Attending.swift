@@ -23,7 +23,6 @@ extension Receiver {
       answer(notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
       return nil
     }
-    supervisor.attendance.begin(thread.tid)
     if notification.number != Int(Syscall.sched_setaffinity.rawValue), getenv("NOPIN") == nil {
       attached.stayTogether()
     }
@@ -42,7 +41,7 @@ extension Receiver {
 
   /// Makes a call in its caller's context.
   func attend(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
-    defer { supervisor.attendance.end(thread.tid) }
+    defer { supervisor.attendance.end() }
     guard let attached = attach(notification, thread) else { return }
     let host = AttachedCaller(thread, supervisor)
     host.hold(attached)
@@ -228,7 +227,7 @@ extension Receiver {
 
   /// A call that went on by itself is over.
   func end(_ notification: Notification, _ thread: PodThread) {
-    defer { supervisor.attendance.end(thread.tid) }
+    defer { supervisor.attendance.end() }
     guard let attached = attach(notification, thread) else { return }
     guard let detached = thread.pop(stack: attached.registers.stackPointer),
       var transaction = detached.transaction.take()
@@ -318,6 +317,7 @@ extension Receiver {
 
   /// Watches a thread execute a program.
   func attendExec(_ notification: Notification, _ thread: PodThread) {
+    defer { supervisor.attendance.end() }
     let process = thread.process
     let attached: AttachedThread
     do throws(Errno) {

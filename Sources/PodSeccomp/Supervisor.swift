@@ -386,6 +386,13 @@ final class Supervisor: Sendable {
   ///
   /// - Throws: `.noSuchProcess` when it is gone; `.notPermitted` when it is out of reach.
   func seize(_ thread: PodThread) throws(Errno) -> AttachedThread {
+    let attached = try seizePatiently(thread)
+    let attendance = attendance
+    attached.willSleep = { attendance.sleeps(for: $0) }
+    return attached
+  }
+
+  private func seizePatiently(_ thread: PodThread) throws(Errno) -> AttachedThread {
     var wait: UInt32 = 10
     while true {
       do throws(Errno) {

@@ -20,7 +20,7 @@ struct ProcessConformanceTests {
     "killed_owners", "thread_churn", "thread_cancellation",
     "signal_payloads", "message_senders", "process_handles", "users_processes", "names_in_calls",
     "subreapers", "terminal_sessions", "fair_share", "ignored_signals",
-    "direct_calls", "arguments_in_motion", "exec_among_calls", "late_answers",
+    "direct_calls", "arguments_in_motion", "signal_storm", "exec_among_calls", "late_answers",
     "longjmp_out",
   ]
 
@@ -45,23 +45,6 @@ struct ProcessConformanceTests {
     guard getuid() == 0 else { try Test.cancel("only root can make a file that others can't read") }
     let outcome = try await environment.run(try await TestPrograms.unreadable(program))
     #expect(outcome.status == .exited(0), "\(outcome.output)")
-  }
-
-  /// A notification that nobody has received yet ends with EINTR when a signal comes whose handler asks for no restart;
-  /// and handlers get the kernel's siginfo.
-  @Test("calls in a storm of signals", arguments: TestEnvironment.allCases)
-  func signalStorm(environment: TestEnvironment) async throws {
-    let path = try await TestPrograms.path("signal_storm")
-    let lenient = try await environment.run(path, ["lenient"])
-    #expect(lenient.status == .exited(0), "\(lenient.output)")
-    let outcome = try await environment.run(path)
-    withKnownIssue(
-      "the seccomp backend's calls end with EINTR, and its handlers see the host's numbers"
-    ) {
-      #expect(outcome.status == .exited(0), "\(outcome.output)")
-    } when: {
-      environment == .seccomp || environment == .seccompUnprivileged
-    }
   }
 
   /// Where every call stops, the tracer sees a call before the program's filters do: what they decide can come too late.

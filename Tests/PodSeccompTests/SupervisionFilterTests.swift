@@ -96,8 +96,8 @@ struct SupervisionFilterTests {
       (.io_uring_enter, [], .errno(UInt16(ENOSYS))),
       (.io_uring_register, [], .errno(UInt16(ENOSYS))),
       (.seccomp, [1, 8], .errno(UInt16(EBUSY))), (.seccomp, [1, 0xB], .errno(UInt16(EBUSY))),
-      (.seccomp, [1, 1], .allow), (.seccomp, [2, 8], .allow),
-      (.prctl, [22, 2], .allow), (.prctl, [22, 1], .errno(UInt16(EINVAL))),
+      (.seccomp, [1, 1], .notify), (.seccomp, [2, 8], .allow),
+      (.prctl, [22, 2], .notify), (.prctl, [22, 1], .errno(UInt16(EINVAL))),
       (.getuid, [], .allow), (.signalfd4, [], .notify), (.set_tid_address, [], .allow),
     ] as [(Syscall, [UInt64], FilterRules.Action)])
   func stated(call: Syscall, words: [UInt64], action: FilterRules.Action) throws {

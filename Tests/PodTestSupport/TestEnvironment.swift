@@ -85,8 +85,8 @@ public enum TestEnvironment: String, CaseIterable, Sendable, CustomTestStringCon
         let result = try await pod.run(
           program.contains("/") ? .path(FilePath(program)) : .name(program),
           arguments: Pod.Arguments(arguments),
-          environment: .inherit.updating(["PATH": Self.path]), input: .none,
-          output: .string(limit: 1 << 22), error: .combinedWithOutput)
+          environment: .inherit.updating(["PATH": Self.path, "POD_LIMITS": limitsForPrograms]),
+          input: .none, output: .string(limit: 1 << 22), error: .combinedWithOutput)
         return Outcome(result.terminationStatus, result.standardOutput)
       }
     }
@@ -108,7 +108,7 @@ public enum TestEnvironment: String, CaseIterable, Sendable, CustomTestStringCon
     let result = try await Subprocess.run(
       command[0].contains("/") ? .path(FilePath(command[0])) : .name(command[0]),
       arguments: Arguments(Array(command.dropFirst())),
-      environment: .inherit.updating(["PATH": Self.path]),
+      environment: .inherit.updating(["PATH": Self.path, "POD_LIMITS": limitsForPrograms]),
       workingDirectory: "/", platformOptions: options, input: .none,
       output: .string(limit: 1 << 22), error: .combinedWithOutput)
     switch result.terminationStatus {

@@ -9,7 +9,9 @@ static volatile int handled;
 
 static inline long raw(long number) {
   long result;
-  __asm__ volatile("syscall" : "=a"(result) : "a"(number) : "rcx", "r11", "memory");
+  do
+    __asm__ volatile("syscall" : "=a"(result) : "a"(number) : "rcx", "r11", "memory");
+  while (result == -EINTR && limited("interrupted"));
   return result;
 }
 
