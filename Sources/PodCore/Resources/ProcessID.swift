@@ -239,8 +239,15 @@ struct WaitForChild: Wrapper {
   private func report(
     _ physical: PhysicalName<ProcessID>, isReaped: Bool, in transaction: inout Transaction
   ) -> Int32 {
+    let asked = askedFor(transaction)
     let found = transaction.step(.virtualize, on: physical.rawValue) { transaction in
       let processes = transaction.names.processes
+      // Who was asked for by name is meant, whoever else had the number.
+      if let asked, let entry = try? processes.space.entry(asked), entry.physical == physical,
+        !entry.isReaped, !entry.isThread
+      {
+        return (name: asked, isReaped: isReaped && entry.state == .dying)
+      }
       // The number may be a newborn's already: what was reaped is the oldest that is dying. What hasn't ended wasn't
       // reaped, whatever another thread makes of the answer in memory.
       if isReaped, let dying = try? processes.space.dyingEntry(physical) {
@@ -253,6 +260,18 @@ struct WaitForChild: Wrapper {
       transaction.step(.reap, on: name.rawValue) { $0.names.processes.reaped(name) }
     }
     return name.rawValue
+  }
+
+  /// The one child that a wait is for.
+  private func askedFor(_ transaction: borrowing Transaction) -> VirtualName<ProcessID>? {
+    let name: Int32
+    switch transaction.call {
+    case .wait4: name = transaction.arguments.int(0)
+    default:
+      guard transaction.arguments.int(0) == Self.selectProcess else { return nil }
+      name = transaction.arguments.int(1)
+    }
+    return name > 0 ? VirtualName(rawValue: name) : nil
   }
 
   private func zeroes(
