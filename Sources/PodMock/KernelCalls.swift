@@ -24,10 +24,6 @@ enum KernelOutcome {
 }
 
 extension KernelState {
-  static let cloneVM: UInt64 = 0x100
-  static let cloneParent: UInt64 = 0x8000
-  static let cloneThread: UInt64 = 0x10000
-
   /// Performs a call of a thread.
   ///
   /// - Parameter isTrial: Whether only to find out if it would block; then nothing is changed.
@@ -293,7 +289,7 @@ extension KernelState {
     _ isPinned: (Int32) -> Bool
   ) throws(Errno) -> KernelOutcome {
     let flags = call == .clone ? arguments[0] : 0
-    if flags & Self.cloneThread != 0 {
+    if flags & CloneFlags.thread != 0 {
       guard let thread = makeThread(of: process.number, isPinned: isPinned) else {
         throw .resourceTemporarilyUnavailable
       }
@@ -301,8 +297,8 @@ extension KernelState {
     }
     guard
       let child = makeProcess(
-        parent: flags & Self.cloneParent != 0 ? process.parent : process.number, like: process,
-        sharingMemory: flags & Self.cloneVM != 0 || call == .vfork, isPinned: isPinned)
+        parent: flags & CloneFlags.parent != 0 ? process.parent : process.number, like: process,
+        sharingMemory: flags & CloneFlags.vm != 0 || call == .vfork, isPinned: isPinned)
     else { throw .resourceTemporarilyUnavailable }
     if call == .vfork { processes[process.number]?.isBorrowed = true }
     return .born(number: child.number, identity: child.identity)

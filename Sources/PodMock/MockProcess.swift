@@ -93,7 +93,7 @@ public struct MockProcess: Sendable {
   public func startThread(
     as name: String = "thread", _ program: @escaping MockProgram
   ) -> CallResult {
-    fork(.clone, flags: KernelState.cloneThread | KernelState.cloneVM, as: name, program)
+    fork(.clone, flags: CloneFlags.thread | CloneFlags.vm, as: name, program)
   }
 
   /// Asks for names in advance, as the code that a backend puts into processes does: by a call of its own.
@@ -239,8 +239,8 @@ public struct MockProcess: Sendable {
       if let caller, let pod = host.pod {
         let flags = call == .clone ? arguments[0] : 0
         pod.born(
-          newborn, of: caller, isThread: flags & KernelState.cloneThread != 0,
-          sharesParent: flags & KernelState.cloneParent != 0)
+          newborn, of: caller, isThread: flags & CloneFlags.thread != 0,
+          sharesParent: flags & CloneFlags.parent != 0)
       }
       if let child {
         MockProcess(kernel: kernel, identity: newborn).run(as: child.name, child.program)

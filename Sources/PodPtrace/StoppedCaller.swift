@@ -30,9 +30,7 @@ final class StoppedCaller: TransactionHost {
   func processGroup(
     of process: PhysicalName<ProcessID>, for caller: Caller
   ) throws(Errno) -> PhysicalName<ProcessID> {
-    let group = getpgid(process.rawValue)
-    if group < 0 { throw Errno(rawValue: errno) }
-    return PhysicalName(rawValue: group)
+    try process.group()
   }
 
   func read(_ address: RemoteAddress, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) {

@@ -424,13 +424,6 @@ final class Supervisor {
     }
   }
 
-  private static let cloneVM: UInt64 = 0x100
-  private static let clonePidfd: UInt64 = 0x1000
-  private static let cloneThread: UInt64 = 0x10000
-  private static let cloneSetTLS: UInt64 = 0x80000
-  private static let cloneParentSetTID: UInt64 = 0x100000
-  private static let cloneChildSetTID: UInt64 = 0x1000000
-
   private func born(
     _ child: Int32, of parent: TracedProcess, flags: UInt64, arguments: CallArguments,
     _ tracee: Tracee?
@@ -438,11 +431,11 @@ final class Supervisor {
     guard let entry = try? names.processes.space.entry(PhysicalName<ProcessID>(rawValue: child))
     else { return }
     let process: TracedProcess
-    if flags & Self.cloneThread != 0 {
+    if flags & CloneFlags.thread != 0 {
       process = parent
     } else {
       // vfork shares the memory too; its flags are the call's, not an argument's.
-      let sharesMemory = flags & Self.cloneVM != 0 || tracee?.transaction?.call == .vfork
+      let sharesMemory = flags & CloneFlags.vm != 0 || tracee?.transaction?.call == .vfork
       if sharesMemory { parent.space.sharers += 1 }
       process = TracedProcess(
         tgid: child, name: entry.virtual,
@@ -458,17 +451,17 @@ final class Supervisor {
     guard let tracee else { return }
     let childWord = RemoteAddress(rawValue: arguments[names.abi.cloneChildWord])
     let threadPointer =
-      flags & Self.cloneSetTLS != 0
+      flags & CloneFlags.setTLS != 0
       ? RemoteAddress(rawValue: arguments[names.abi.cloneThreadPointer])
       : tracee.registers.threadPointer
-    if flags & Self.cloneParentSetTID != 0, flags & Self.clonePidfd == 0 {
+    if flags & CloneFlags.parentSetTID != 0, flags & CloneFlags.pidfd == 0 {
       let word = RemoteAddress(rawValue: arguments[2])
       if !ThreadID.staysPhysical(word: word, threadPointer: threadPointer) {
         try? tracee.process.space.memory.write(
           word, value: entry.virtual.rawValue, stopped: tracee.tid)
       }
     }
-    if flags & Self.cloneChildSetTID != 0,
+    if flags & CloneFlags.childSetTID != 0,
       !ThreadID.staysPhysical(word: childWord, threadPointer: threadPointer)
     {
       newborn.birth = (flags, childWord)
@@ -517,7 +510,8 @@ final class Supervisor {
           physical, by: lost.caller, isThread: false, sharesParent: false,
           group: PhysicalName(rawValue: getpgid(child)))
         try names.processes.reparent(name, to: ProcessTable.initial)
-        adopt([try names.processes.space.entry(name)])
+        names.processes.adopt(
+          [try names.processes.space.entry(name)], unlessOf: podInit.processID)
       } catch {
         kill(child, SIGKILL)
         continue
@@ -582,7 +576,7 @@ final class Supervisor {
     giveUpCall(of: tracee)
     let orphans = tid == process.tgid ? names.processes.children(of: process.name) : []
     names.processes.exited(PhysicalName(rawValue: tid))
-    adopt(orphans)
+    names.processes.adopt(orphans, unlessOf: podInit.processID)
     if tid == process.tgid { processEnded(process, status) }
     claimLostForks()
     if tid == podInit.processID {
@@ -591,18 +585,6 @@ final class Supervisor {
       closeMailbox()
     }
     endInitIfAlone()
-  }
-
-  /// Init has them, unless the kernel knows of a subreaper.
-  private func adopt(_ orphans: [Entry<ProcessID>]) {
-    for orphan in orphans {
-      guard let number = ProcessStatus.number("PPid", of: orphan.physical.rawValue),
-        let parent = Int32(exactly: number), parent != podInit.processID,
-        let name = names.processes.virtual(of: PhysicalName(rawValue: parent)),
-        (try? names.processes.task(name)) != nil
-      else { continue }
-      try? names.processes.reparent(orphan.virtual, to: name)
-    }
   }
 
   private func processEnded(_ process: TracedProcess, _ status: Int32) {

@@ -58,9 +58,7 @@ final class LookingCaller: TransactionHost, CallerState {
   func processGroup(
     of process: PhysicalName<ProcessID>, for caller: Caller
   ) throws(Errno) -> PhysicalName<ProcessID> {
-    let group = getpgid(process.rawValue)
-    if group < 0 { throw Errno(rawValue: errno) }
-    return PhysicalName(rawValue: group)
+    try process.group()
   }
 
   /// The caller's memory, by a descriptor that goes on meaning it when its number becomes another's.

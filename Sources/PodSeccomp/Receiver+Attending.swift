@@ -351,17 +351,6 @@ extension Receiver {
   }
 }
 
-/// What `clone` says of the child. Source: include/uapi/linux/sched.h.
-enum CloneFlags {
-  static let vm: UInt64 = 0x100
-  static let pidfd: UInt64 = 0x1000
-  static let vfork: UInt64 = 0x4000
-  static let thread: UInt64 = 0x10000
-  static let setTLS: UInt64 = 0x80000
-  static let parentSetTID: UInt64 = 0x100000
-  static let childSetTID: UInt64 = 0x1000000
-}
-
 /// What is to be known of a fork when its child is there.
 struct Birth {
   let flags: UInt64

@@ -563,7 +563,7 @@ final class Supervisor: Sendable {
       }
       dropThread(process.tgid, of: process)
       names.processes.exited(process.name)
-      adopt(orphans)
+      names.processes.adopt(orphans, unlessOf: podInit.processID)
     }
     guard isFirst else { return }
     process.space.leave()
@@ -574,18 +574,6 @@ final class Supervisor: Sendable {
             ? .podEnded
             : PodError(
               .launchFailed, "\(launch.request.name) was killed before it could start")))
-    }
-  }
-
-  /// Init has them, unless the kernel knows of a subreaper.
-  private func adopt(_ orphans: [Entry<ProcessID>]) {
-    for orphan in orphans {
-      guard let number = ProcessStatus.number("PPid", of: orphan.physical.rawValue),
-        let parent = Int32(exactly: number), parent != podInit.processID,
-        let name = names.processes.virtual(of: PhysicalName(rawValue: parent)),
-        (try? names.processes.task(name)) != nil
-      else { continue }
-      try? names.processes.reparent(orphan.virtual, to: name)
     }
   }
 

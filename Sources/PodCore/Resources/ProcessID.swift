@@ -72,17 +72,12 @@ public enum ProcessID: Resource {
 ///
 /// Source: paper §4.1.2 and Figure 3; clone(2).
 struct Fork: Wrapper {
-  static let cloneThread: UInt64 = 0x10000
-  static let cloneParent: UInt64 = 0x8000
-  static let clonePtrace: UInt64 = 0x2000
-  static let cloneUntraced: UInt64 = 0x80_0000
-
   func preamble(_ transaction: inout Transaction) throws(Errno) {
     let flags = transaction.cloneFlags
     if transaction.call == .clone {
-      transaction.physicalArguments[0] = flags & ~(Self.clonePtrace | Self.cloneUntraced)
+      transaction.physicalArguments[0] = flags & ~(CloneFlags.ptrace | CloneFlags.untraced)
     }
-    let isThread = flags & Self.cloneThread != 0
+    let isThread = flags & CloneFlags.thread != 0
     try transaction.step(.allocate) { transaction throws(Errno) in
       transaction.awaitsNewborn = true
       do throws(NameError) {
@@ -92,7 +87,7 @@ struct Fork: Wrapper {
             by: transaction.caller, chosen: transaction.chosenChild)
         } else {
           transaction.child = try transaction.names.processes.announceBirth(
-            by: transaction.caller, sharesParent: flags & Self.cloneParent != 0,
+            by: transaction.caller, sharesParent: flags & CloneFlags.parent != 0,
             chosen: transaction.chosenChild, leased: transaction.leasedChild)
         }
       } catch {
@@ -137,12 +132,12 @@ extension Transaction {
   ///
   /// - Throws: `.resourceTemporarilyUnavailable` when the pod has no free name.
   public func bindNewborn(_ physical: PhysicalName<ProcessID>) throws(Errno) {
-    let isThread = cloneFlags & Fork.cloneThread != 0
+    let isThread = cloneFlags & CloneFlags.thread != 0
     let group = isThread ? nil : try? host.processGroup(of: physical, for: caller)
     do throws(NameError) {
       _ = try names.processes.initialize(
         physical, by: caller, isThread: isThread,
-        sharesParent: cloneFlags & Fork.cloneParent != 0, group: group)
+        sharesParent: cloneFlags & CloneFlags.parent != 0, group: group)
     } catch {
       throw .resourceTemporarilyUnavailable
     }
