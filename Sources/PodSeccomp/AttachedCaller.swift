@@ -163,18 +163,23 @@ final class AttachedCaller: TransactionHost, CallerState {
   /// The page with our code, put there (again) where it isn't.
   func gate() throws(Errno) -> Gate {
     let attached = try held()
-    if let known = process.space.gate {
+    let space = process.space
+    let known = space.gate
+    if let known {
       var found = [UInt8](repeating: 0, count: Gate.code.count)
       let isThere = found.withUnsafeMutableBytes { bytes in
         (try? RemoteMemory().read(known, into: bytes, stopped: attached.tid)) != nil
       }
       if isThere, found == Gate.code { return Gate(address: known) }
-      process.space.gate = nil
     }
     let address = try map(Gate.size, protection: PROT_READ | PROT_EXEC)
     try RemoteMemory().writeCode(address, bytes: Gate.code, stopped: attached.tid)
-    process.space.gate = address
-    return Gate(address: address)
+    let settled = space.settleGate(address, insteadOf: known)
+    // Another thread's came first.
+    if settled != address {
+      _ = try attached.perform(.munmap, CallArguments(address.rawValue, UInt64(Gate.size)))
+    }
+    return Gate(address: settled)
   }
 
   private func scratchAddress(for count: Int) throws(Errno) -> RemoteAddress {

@@ -87,9 +87,17 @@ final class AddressSpace: Sendable {
   }
 
   /// The page with our code; see ``Gate``.
-  var gate: RemoteAddress? {
-    get { state.withLock { $0.gate } }
-    set { state.withLock { $0.gate = newValue } }
+  var gate: RemoteAddress? { state.withLock { $0.gate } }
+
+  /// A page was put there since there was none, or since the known one isn't right any more.
+  ///
+  /// - Returns: The page that counts: one has to, since calls that go on by themselves are known by it.
+  func settleGate(_ address: RemoteAddress, insteadOf known: RemoteAddress?) -> RemoteAddress {
+    state.withLock { state in
+      if state.gate != known, let other = state.gate { return other }
+      state.gate = address
+      return address
+    }
   }
 
   /// Memory for copies that calls read and write instead of the program's own.

@@ -392,8 +392,12 @@ final class Supervisor: Sendable {
     return attached
   }
 
+  /// How often a thread that nobody traces is asked for again.
+  private static let untracedAttempts = 10
+
   private func seizePatiently(_ thread: PodThread) throws(Errno) -> AttachedThread {
     var wait: UInt32 = 10
+    var untraced = 0
     while true {
       do throws(Errno) {
         return try AttachedThread(seizing: thread.tid)
@@ -403,8 +407,15 @@ final class Supervisor: Sendable {
           throw .noSuchProcess
         }
         if tracer == 0 {
-          return try OtherUser.acting(for: thread.tid) { () throws(Errno) in
-            try AttachedThread(seizing: thread.tid)
+          do throws(Errno) {
+            return try OtherUser.acting(for: thread.tid) { () throws(Errno) in
+              try AttachedThread(seizing: thread.tid)
+            }
+          } catch .notPermitted {
+            // Nobody else's: whoever held it may have let it go since.
+            untraced += 1
+            guard untraced < Self.untracedAttempts else { throw .notPermitted }
+            continue
           }
         }
         guard wait < 100_000 else { throw .notPermitted }
