@@ -244,14 +244,17 @@ struct AttachedThreadTests {
     }
   }
 
-  @Test("signals that come meanwhile wait, and come once, in their order", arguments: Stage.allCases)
+  @Test(
+    "signals that come meanwhile wait, and come once, in their order", arguments: Stage.allCases)
   func signals(_ stage: Stage) async throws {
     let program = try await Program()
     try attend(program, at: stage) { program.signal() }
     #expect(program.report() == signaled)
   }
 
-  @Test("a stop of the whole process holds afterwards, until it is continued", arguments: Stage.allCases)
+  @Test(
+    "a stop of the whole process holds afterwards, until it is continued", arguments: Stage.allCases
+  )
   func groupStop(_ stage: Stage) async throws {
     let program = try await Program()
     try attend(program, at: stage) { kill(program.tid, SIGSTOP) }
@@ -292,7 +295,8 @@ struct AttachedThreadTests {
 
   // MARK: Ends
 
-  @Test("a thread that is killed is gone for us, and its parent hears of it", arguments: Stage.allCases)
+  @Test(
+    "a thread that is killed is gone for us, and its parent hears of it", arguments: Stage.allCases)
   func killed(_ stage: Stage) async throws {
     let program = try await Program()
     try onOwnThread {
@@ -526,7 +530,8 @@ struct AttachedThreadTests {
     try onOwnThread {
       let attached = try program.attached()
       let loop = (program.exchange + 4)...(program.exchange + 6)
-      func exchange(_ expected: UInt64, _ desired: UInt64, at word: RemoteAddress) throws -> UInt64 {
+      func exchange(_ expected: UInt64, _ desired: UInt64, at word: RemoteAddress) throws -> UInt64
+      {
         try attached.run(from: program.exchange, until: loop) { registers in
           registers.result = expected
           registers.arguments[0] = word.rawValue
@@ -646,7 +651,11 @@ struct AttachedThreadTests {
       var here = all & ~other
       #expect(CLinux_sched_setaffinity(0, &here, 1) == 0)
       var isShared = true
-      if let place = SharedCPU(with: program.tid) { place.giveBack(to: program.tid) } else { isShared = false }
+      if let place = SharedCPU(with: program.tid) {
+        place.giveBack(to: program.tid)
+      } else {
+        isShared = false
+      }
       #expect(!isShared)
       #expect(affinity(of: program.tid) == other)
       #expect(affinity(of: 0) == here)

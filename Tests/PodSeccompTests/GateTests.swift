@@ -68,7 +68,9 @@ struct GateTests {
   @Test("what isn't said so, or comes from elsewhere, is no report")
   func strangers() throws {
     let end = try #require(
-      (0..<Gate.size).first { gate.reports(.getpid, CallArguments(Gate.magic), at: gate.address + $0) })
+      (0..<Gate.size).first {
+        gate.reports(.getpid, CallArguments(Gate.magic), at: gate.address + $0)
+      })
     #expect(!gate.reports(.getpid, CallArguments(Gate.magic + 1), at: gate.address + end))
     #expect(!gate.reports(.getppid, CallArguments(Gate.magic), at: gate.address + end))
     #expect(!gate.reports(.gettid, CallArguments(Gate.magic), at: gate.address + end))
