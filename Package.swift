@@ -65,7 +65,8 @@ let package = Package(
       ],
       swiftSettings: strict),
     .testTarget(
-      name: "PodLinuxTests", dependencies: ["PodCore", "PodLinux", "CLinux", "CPodVDSO", system],
+      name: "PodLinuxTests",
+      dependencies: ["PodCore", "PodLinux", "CLinux", "CPodVDSO", "PodTestSupport", system],
       swiftSettings: strict),
 
     .target(

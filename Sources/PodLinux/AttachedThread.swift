@@ -591,15 +591,24 @@ package final class AttachedThread {
       try Self.check(CLinux_ptrace_setsigmask(tid, Self.all & ~Self.faults))
       var end: Registers?
       var fault: Errno?
+      var signal: Int32 = 0
       for attempt in 0..<Self.attempts where end == nil && fault == nil {
-        try Self.check(CLinux_ptrace_cont(tid, 0))
+        try Self.check(CLinux_ptrace_cont(tid, signal))
+        signal = 0
         // Asked at once, it stops before it has begun.
         usleep(UInt32(5 << min(attempt, 12)))
-        try Self.check(CLinux_ptrace_interrupt(tid))
+        // Asked while it stands still, it stops once more when it is let go, again and again.
+        var info = siginfo_t()
+        if CLinux_ptrace_getsiginfo(tid, &info) == -ESRCH {
+          try Self.check(CLinux_ptrace_interrupt(tid))
+        }
         let stop = try nextStop()
-        if stop.isSignal, stop.signal != SIGSTOP {
-          fault = .badAddress
-          // The request to stop is still to be served.
+        if stop.isSignal {
+          switch stop.signal {
+          case SIGSTOP: signal = SIGSTOP
+          case SIGSYS: isOwedTrap = true
+          default: fault = .badAddress
+          }
           continue
         }
         let now = try Registers(of: tid)
@@ -610,6 +619,8 @@ package final class AttachedThread {
         }
       }
       try Self.check(CLinux_ptrace_setsigmask(tid, Self.all))
+      // Where it stands behind a call it can be given a signal, here it can't.
+      if isOwedTrap { _ = try perform(.sched_yield, CallArguments()) }
       guard let end else { throw fault ?? .badAddress }
       return end
     } catch {

@@ -81,10 +81,14 @@ final class Pin: Sendable {
         CLinux_siginfo_pid(&info) != 0
       {
         let (task, status) = (CLinux_siginfo_pid(&info), CLinux_siginfo_status(&info))
-        if status >> 8 == Int32(CLinux_PTRACE_EVENT_STOP) {
-          CLinux_ptrace_listen(task)
+        let signal = status & 0xFF
+        if status >> 8 != Int32(CLinux_PTRACE_EVENT_STOP) {
+          CLinux_ptrace_cont(task, signal)
+        } else if signal == SIGTRAP {
+          // Its group was continued.
+          CLinux_ptrace_cont(task, 0)
         } else {
-          CLinux_ptrace_cont(task, status & 0xFF)
+          CLinux_ptrace_listen(task)
         }
       }
     }
