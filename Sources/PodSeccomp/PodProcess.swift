@@ -149,6 +149,7 @@ final class PodProcess: Sendable {
     var hasEnded = false
     var isReported = false
     var isForgotten = false
+    var foundGone: ContinuousClock.Instant?
     var reportedRefusals: Set<Int> = []
   }
 
@@ -240,6 +241,21 @@ final class PodProcess: Sendable {
   /// Nobody can wait for it any more.
   func forget() { state.withLock { $0.isForgotten = true } }
   var isForgotten: Bool { state.withLock { $0.isForgotten } }
+
+  /// How long init's word of a child that is gone may take.
+  private static let wordOfInit = Duration.seconds(1)
+
+  /// Whether it was found gone so long ago that init would have told of it. The host is told of no program's end by
+  /// anybody but init.
+  var isLongGone: Bool {
+    state.withLock { state in
+      guard state.ended == nil, let found = state.foundGone else {
+        state.foundGone = state.foundGone ?? .now
+        return false
+      }
+      return ContinuousClock.now - found > Self.wordOfInit
+    }
+  }
 
   /// - Returns: Whether nobody has told how it ended.
   func markReported() -> Bool {

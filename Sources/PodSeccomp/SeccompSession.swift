@@ -146,7 +146,7 @@ struct Watcher {
           hear(.ended(tag: process.tag))
         }
         unwatched.removeAll { $0.hasEnded }
-        unwaited.removeAll { $0.isForgotten || supervisor.reapIfGone($0) }
+        unwaited.removeAll { supervisor.isSettled($0) }
       } catch {
         break
       }

@@ -498,7 +498,21 @@ final class Supervisor: Sendable {
   func ended(tag: UInt64) -> PodProcess? {
     guard let process = processes.withLock({ $0.byTag[tag] }) else { return nil }
     processEnded(process)
-    return reapIfGone(process) ? nil : process
+    return isSettled(process) ? nil : process
+  }
+
+  /// Whether nothing is to be heard any more of a process that has ended.
+  ///
+  /// Init tells of its own children when it has waited for them, but for those that weren't its own yet: a process that a
+  /// wait had reaped whose caller was killed before it could tell of it.
+  func isSettled(_ process: PodProcess) -> Bool {
+    if process.isForgotten { return true }
+    guard reapIfGone(process) else { return false }
+    if process.isForgotten { return true }
+    guard process.isLongGone else { return false }
+    names.processes.reaped(process.name)
+    forget(process)
+    return true
   }
 
   /// A child of init has been waited for.

@@ -96,7 +96,10 @@ extension Pod {
       return ["there is no init"]
     }
     var wrong: [String] = []
-    let real = HostProcess.descendants(of: first.physical.rawValue)
+    // A supervised pod's init has a helper, which is no process of the pod.
+    let real = HostProcess.descendants(of: first.physical.rawValue).filter {
+      !($0.name == "pod-launcher" && $0.parent == first.physical.rawValue)
+    }
     var expected: Set<Int32> = []
     for process in real {
       expected.insert(process.number)
