@@ -95,13 +95,14 @@ final class Pin: Sendable {
   }
 }
 
-/// Which tasks a call changes, and whether the kernel keeps it in the pod anyway.
-enum ChangedTasks {
-  /// The physical numbers in a call that changes somebody; none for calls that only look, and for groups, whose number
-  /// lives as long as any member.
+/// Which tasks a call names by number.
+enum NamedTasks {
+  /// The physical numbers of those that a call changes, where the kernel doesn't keep it in the pod anyway.
   ///
   /// - Parameter isScoped: Whether Landlock keeps signals, and all that needs the right to trace, in the pod.
-  static func of(_ call: Syscall, _ arguments: CallArguments, isScoped: Bool) -> [Int32] {
+  static func changed(
+    _ call: Syscall, _ arguments: CallArguments, isScoped: Bool
+  ) -> [Int32] {
     switch call {
     case .sched_setscheduler, .sched_setparam, .sched_setattr, .sched_setaffinity, .prlimit64:
       [arguments.int(0)]
@@ -119,10 +120,40 @@ enum ChangedTasks {
     default: []
     }
   }
+
+  /// The physical number of the group whose members a call changes, where the kernel doesn't keep it in the pod anyway.
+  static func changedGroup(
+    _ call: Syscall, _ arguments: CallArguments, isScoped: Bool
+  ) -> Int32? {
+    switch call {
+    case .setpriority where arguments.int(0) == 1, .ioprio_set where arguments.int(0) == 2:
+      arguments.int(1) > 0 ? arguments.int(1) : nil
+    case _ where isScoped: nil
+    case .kill: arguments.int(0) < -1 && arguments.int(0) != .min ? -arguments.int(0) : nil
+    case .fcntl where arguments.int(1) == 8:
+      arguments.int(2) < -1 && arguments.int(2) != .min ? -arguments.int(2) : nil
+    default: nil
+    }
+  }
+
+  /// The physical number of the one that a call only looks at.
+  static func seen(_ call: Syscall, _ arguments: CallArguments) -> Int32? {
+    let number: Int32
+    switch call {
+    case .getpgid, .getsid, .sched_getscheduler, .sched_getparam, .sched_getattr,
+      .sched_getaffinity, .sched_rr_get_interval, .kill:
+      number = arguments.int(0)
+    case .getpriority where arguments.int(0) == 0, .ioprio_get where arguments.int(0) == 1:
+      number = arguments.int(1)
+    default: return nil
+    }
+    return number > 0 ? number : nil
+  }
 }
 
 extension Supervisor {
-  /// Makes a call while the tasks of other processes that it changes keep their numbers.
+  /// Makes a call while the tasks of other processes that it changes keep their numbers, and looks afterwards whether one
+  /// that it only looks at was still who was meant.
   ///
   /// - Throws: `.noSuchProcess` when one is gone; `.interrupted` when one can't be kept at this moment, and the call is to
   ///   be made again.
@@ -131,11 +162,20 @@ extension Supervisor {
     _ body: () throws(Errno) -> T
   ) throws(Errno) -> T {
     var tasks: [Int32] = []
-    for number in ChangedTasks.of(call, arguments, isScoped: isScoped) where number > 0 {
+    for number in NamedTasks.changed(call, arguments, isScoped: isScoped) where number > 0 {
       if caller.threads.contains(number) || tasks.contains(number) { continue }
       tasks.append(number)
     }
-    if tasks.isEmpty { return try body() }
+    let group = NamedTasks.changedGroup(call, arguments, isScoped: isScoped)
+    // A caller that is in it keeps the number itself.
+    if let group, getpgid(caller.tgid) != group { tasks.append(try member(of: group)) }
+    if tasks.isEmpty {
+      let result = try body()
+      if let seen = NamedTasks.seen(call, arguments), !isStillThere(seen, for: caller) {
+        throw .noSuchProcess
+      }
+      return result
+    }
     var meant: [PodProcess] = []
     for task in tasks {
       guard let process = thread(task)?.process else { throw .noSuchProcess }
@@ -144,11 +184,31 @@ extension Supervisor {
     let pin: Pin
     do throws(Errno) {
       let processes = meant
-      pin = try Pin(tasks) { processes.allSatisfy(\.isThere) }
+      let keeper = group == nil ? nil : tasks.last
+      pin = try Pin(tasks) {
+        processes.allSatisfy(\.isThere)
+          && (keeper.map { getpgid($0) } == group)
+      }
     } catch {
       throw error == .resourceTemporarilyUnavailable ? .interrupted : error
     }
     defer { pin.end() }
     return try body()
+  }
+
+  /// Somebody who lives in a group, and by that keeps its number.
+  private func member(of group: Int32) throws(Errno) -> Int32 {
+    guard let name = names.processes.virtual(of: PhysicalName(rawValue: group)),
+      let member = names.processes.members(ofGroup: name).first(where: { $0.state == .live })
+    else { throw .noSuchProcess }
+    return member.physical.rawValue
+  }
+
+  /// Whether a number that a call has looked at means now, and so has meant, who has it in the tables.
+  func isStillThere(_ number: Int32, for caller: PodProcess) -> Bool {
+    if number == caller.tgid || number == podInit.processID || caller.threads.contains(number) {
+      return true
+    }
+    return thread(number)?.process.isThere ?? process(number)?.isThere ?? false
   }
 }

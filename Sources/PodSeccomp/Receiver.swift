@@ -301,7 +301,12 @@ final class Receiver {
       }
       result = given
     case .perform:
-      let kernel = host.look(transaction.physicalCall, transaction.physicalArguments)
+      var kernel = host.look(transaction.physicalCall, transaction.physicalArguments)
+      if let seen = NamedTasks.seen(transaction.physicalCall, transaction.physicalArguments),
+        !supervisor.isStillThere(seen, for: thread.process)
+      {
+        kernel = .failure(.noSuchProcess)
+      }
       result = transaction.leave(kernel)
       trace(transaction, kernel: kernel, seen: result)
     }

@@ -226,7 +226,7 @@ struct PinTests {
     func tasks(_ call: Syscall, _ words: UInt64...) -> [Int32] {
       var arguments = CallArguments()
       for (index, word) in words.enumerated() { arguments[index] = word }
-      return ChangedTasks.of(call, arguments, isScoped: isScoped)
+      return NamedTasks.changed(call, arguments, isScoped: isScoped)
     }
     for call: Syscall in [
       .sched_setscheduler, .sched_setparam, .sched_setattr, .sched_setaffinity, .prlimit64,
