@@ -239,7 +239,13 @@ extension Receiver {
     attached.continueAs(detached.registers)
     let host = detached.host
     host.hold(attached)
-    let kernel = CallResult(word: notification.arguments.b)
+    var kernel = CallResult(word: notification.arguments.b)
+    // The signal of a child's end may have come before the kernel looked for the child.
+    if kernel == .failure(.interrupted),
+      let found = (try? look(transaction, host, attached)) ?? nil
+    {
+      kernel = found
+    }
     supervisor.prepare(transaction, kernel, host)
     let seen = transaction.leave(kernel)
     // A lock never says that a signal came; the kernel makes such a call again by itself.

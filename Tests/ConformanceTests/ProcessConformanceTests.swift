@@ -18,7 +18,7 @@ struct ProcessConformanceTests {
     "capabilities_and_priorities", "dying_threads", "segments", "many_threads", "parent_death",
     "crowd", "exec_chain", "busy_family", "without_scratch", "changing_code", "changing_calls",
     "killed_owners", "thread_churn", "thread_cancellation",
-    "signal_payloads", "message_senders", "process_handles", "users_processes", "names_in_calls",
+    "signalled_waits", "signal_payloads", "message_senders", "process_handles", "users_processes", "names_in_calls",
     "subreapers", "terminal_sessions", "fair_share", "ignored_signals",
     "direct_calls", "arguments_in_motion", "signal_storm", "exec_among_calls", "late_answers",
     "longjmp_out",
