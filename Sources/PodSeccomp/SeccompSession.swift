@@ -129,9 +129,13 @@ struct Watcher {
   /// Processes that init can't watch, since it has no descriptor left for them.
   private var unwatched: [PodProcess] = []
   private var pause: Int32 = Self.shortest
+  /// When those are looked at again, should reports come all the time.
+  private var nextLook = ContinuousClock.now
 
   private static let shortest: Int32 = 5
   private static let longest: Int32 = 1000
+  /// How many times as long as a look nobody is looked at.
+  private static let restAfterLook = 8
 
   init(_ supervisor: Supervisor) { self.supervisor = supervisor }
 
@@ -142,11 +146,17 @@ struct Watcher {
         let report = try supervisor.podInit.nextReport(
           milliseconds: unwaited.isEmpty && unwatched.isEmpty ? -1 : pause)
         if let report { hear(report) } else { pause = min(pause * 2, Self.longest) }
+        // Thousands that end at once are not all looked at for each of them.
+        guard report == nil || ContinuousClock.now >= nextLook else { continue }
+        let begin = ContinuousClock.now
         for process in unwatched where process.hasEnded || supervisor.isOver(process) {
           hear(.ended(tag: process.tag))
         }
         unwatched.removeAll { $0.hasEnded }
+        let supervisor = supervisor
         unwaited.removeAll { supervisor.isSettled($0) }
+        let end = ContinuousClock.now
+        nextLook = end + (end - begin) * Self.restAfterLook
       } catch {
         break
       }

@@ -142,12 +142,18 @@ struct PodThreadTests {
     #expect(space.takeSlot() == nil)
     space.giveBack(slot: 5)
     #expect(space.takeSlot() == 5)
-    space.gate = stack(0x5000)
+    #expect(space.settleGate(stack(0x5000), insteadOf: nil) == stack(0x5000))
+    // Of two threads that put one there at the same time, the first one's counts; and so when it is to be replaced.
+    #expect(space.settleGate(stack(0x7000), insteadOf: nil) == stack(0x5000))
+    #expect(space.gate == stack(0x5000))
     space.scratch = stack(0x6000)
     // A fork has the mappings, and none of the threads that use them.
     let copy = AddressSpace(copying: space)
     #expect(copy.gate == stack(0x5000) && copy.scratch == stack(0x6000))
     #expect(copy.takeSlot() == 0 && copy.sharers == 1)
+    #expect(copy.settleGate(stack(0x8000), insteadOf: stack(0x5000)) == stack(0x8000))
+    #expect(copy.settleGate(stack(0x9000), insteadOf: stack(0x5000)) == stack(0x8000))
+    #expect(space.gate == stack(0x5000))
   }
 }
 
