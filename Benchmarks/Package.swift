@@ -30,6 +30,14 @@ let package = Package(
         .product(name: "TextTable", package: "TextTable"),
       ]),
     .executableTarget(
+      name: "notification-costs",
+      dependencies: [
+        .product(name: "PodCore", package: "swift-pods"),
+        .product(name: "PodSeccomp", package: "swift-pods"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+      ]),
+    .executableTarget(
       name: "names",
       dependencies: [
         .product(name: "PodCore", package: "swift-pods"),

@@ -58,8 +58,19 @@ package struct NotificationBuffers: ~Copyable {
   package mutating func answer(
     _ id: UInt64, value: Int64 = 0, error: Int32 = 0, flags: UInt32 = 0, on listener: Int32
   ) -> Int32 {
+    prepare(id, value: value, error: error, flags: flags)
+    return CLinux_seccomp_respond(listener, response)
+  }
+
+  /// Writes an answer that nobody gets yet.
+  mutating func prepare(_ id: UInt64, value: Int64 = 0, error: Int32 = 0, flags: UInt32 = 0) {
     memset(response, 0, Int(sizes.seccomp_notif_resp))
     response.pointee = seccomp_notif_resp(id: id, val: value, error: error, flags: flags)
-    return CLinux_seccomp_respond(listener, response)
+  }
+
+  /// Puts a notification there that nobody sent.
+  mutating func rehearse(_ notification: seccomp_notif) {
+    memset(request, 0, Int(sizes.seccomp_notif))
+    request.pointee = notification
   }
 }

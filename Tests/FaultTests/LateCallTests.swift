@@ -82,7 +82,7 @@ struct LateCallTests {
     }
     let program = try await TestPrograms.path("late_calls")
     var taken = 0
-    for delay in [200, 450, 700] {
+    for delay in [200, 330, 470, 610, 790] {
       let hit = try await withTimeLimit(seconds: 90) {
         try await self.run(attack, program, delay)
       }

@@ -56,10 +56,10 @@ int main(int argc, char **argv) {
   }
   pause_ms(50);
   say("ready");
-  // Twice as many as there are CPUs, whatever else runs: an idle thread then waits long for each of its turns.
+  // Several for each CPU, whatever else runs: an idle thread then waits long for each of its turns.
   enum { most = 64 };
   pid_t busy[most];
-  long count = 2 * sysconf(_SC_NPROCESSORS_ONLN);
+  long count = 4 * sysconf(_SC_NPROCESSORS_ONLN);
   if (count > most) count = most;
   for (long i = 0; i < count; i++) {
     busy[i] = fork();
@@ -83,7 +83,7 @@ int main(int argc, char **argv) {
   }
   if (reaped == child) {
     say("reaped");
-    pause_ms(1000);
+    pause_ms(700);
   }
   for (long i = 0; i < count; i++) {
     kill(busy[i], SIGKILL);
