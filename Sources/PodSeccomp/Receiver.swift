@@ -303,7 +303,7 @@ final class Receiver {
     case .perform:
       var kernel = host.look(transaction.physicalCall, transaction.physicalArguments)
       if let seen = NamedTasks.seen(transaction.physicalCall, transaction.physicalArguments),
-        !supervisor.isStillThere(seen, for: thread.process)
+        !supervisor.isStillThere(seen, for: thread)
       {
         kernel = .failure(.noSuchProcess)
       }
