@@ -23,7 +23,7 @@ extension Receiver {
       answer(notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
       return nil
     }
-    if notification.number != Int(Syscall.sched_setaffinity.rawValue), getenv("NOPIN") == nil {
+    if notification.number != Int(Syscall.sched_setaffinity.rawValue) {
       attached.stayTogether()
     }
     // Until here the number could have become another's.
