@@ -199,7 +199,12 @@ extension PodInit {
       guard count > 0 else { return nil }
       if entries[1].revents != 0 {
         do {
-          if let next = try receive(from: launchers, milliseconds: 0) { return next.message }
+          // Programs of the same user can write over the launcher's code; init's word is not its to give.
+          if let next = try receive(from: launchers, milliseconds: 0),
+            Int(next.message.type) == POD_MESSAGE_FAILED
+          {
+            return next.message
+          }
         } catch .connectionReset {
           launcherHasEnded.store(true, ordering: .relaxed)
         }

@@ -60,7 +60,7 @@ final class AttachedCaller: TransactionHost, CallerState {
     _ call: Syscall, _ arguments: CallArguments, for caller: Caller
   ) throws(Errno) -> Int {
     let attached = try held()
-    return try supervisor.whilePinned(call, arguments, of: process) { () throws(Errno) in
+    return try supervisor.whilePinned(call, arguments, by: thread) { () throws(Errno) in
       try attached.perform(call, arguments).get()
     }
   }

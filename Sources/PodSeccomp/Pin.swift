@@ -152,23 +152,25 @@ enum NamedTasks {
 }
 
 extension Supervisor {
-  /// Makes a call while the tasks of other processes that it changes keep their numbers, and looks afterwards whether one
-  /// that it only looks at was still who was meant.
+  /// Makes a call while the tasks that it changes keep their numbers, and looks afterwards whether one that it only looks at
+  /// was still who was meant.
   ///
   /// - Throws: `.noSuchProcess` when one is gone; `.interrupted` when one can't be kept at this moment, and the call is to
   ///   be made again.
   func whilePinned<T>(
-    _ call: Syscall, _ arguments: CallArguments, of caller: PodProcess,
+    _ call: Syscall, _ arguments: CallArguments, by caller: PodThread,
     _ body: () throws(Errno) -> T
   ) throws(Errno) -> T {
+    let own = caller.process.tgid
     var tasks: [Int32] = []
     for number in NamedTasks.changed(call, arguments, isScoped: isScoped) where number > 0 {
-      if caller.threads.contains(number) || tasks.contains(number) { continue }
+      // The caller lives. Other threads of its process may have ended, some unheard (by a filter of their own).
+      if [caller.tid, own].contains(number) || tasks.contains(number) { continue }
       tasks.append(number)
     }
     let group = NamedTasks.changedGroup(call, arguments, isScoped: isScoped)
     // A caller that is in it keeps the number itself.
-    if let group, getpgid(caller.tgid) != group { tasks.append(try member(of: group)) }
+    if let group, getpgid(own) != group { tasks.append(try member(of: group)) }
     if tasks.isEmpty {
       let result = try body()
       if let seen = NamedTasks.seen(call, arguments), !isStillThere(seen, for: caller) {
@@ -176,17 +178,17 @@ extension Supervisor {
       }
       return result
     }
-    var meant: [PodProcess] = []
+    var meant: [(task: Int32, process: PodProcess)] = []
     for task in tasks {
       guard let process = thread(task)?.process else { throw .noSuchProcess }
-      meant.append(process)
+      meant.append((task, process))
     }
     let pin: Pin
     do throws(Errno) {
-      let processes = meant
+      let meant = meant
       let keeper = group == nil ? nil : tasks.last
       pin = try Pin(tasks) {
-        processes.allSatisfy(\.isThere)
+        meant.allSatisfy { $0.process.has($0.task) }
           && (keeper.map { getpgid($0) } == group)
       }
     } catch {
@@ -205,10 +207,16 @@ extension Supervisor {
   }
 
   /// Whether a number that a call has looked at means now, and so has meant, who has it in the tables.
-  func isStillThere(_ number: Int32, for caller: PodProcess) -> Bool {
-    if number == caller.tgid || number == podInit.processID || caller.threads.contains(number) {
-      return true
-    }
-    return thread(number)?.process.isThere ?? process(number)?.isThere ?? false
+  func isStillThere(_ number: Int32, for caller: PodThread) -> Bool {
+    if [caller.tid, caller.process.tgid, podInit.processID].contains(number) { return true }
+    return (thread(number)?.process ?? process(number))?.has(number) ?? false
+  }
+}
+
+extension PodProcess {
+  /// Whether a number means it, or a thread of it, as the kernel says.
+  fileprivate func has(_ task: Int32) -> Bool {
+    guard identity != nil, isThere else { return false }
+    return ProcessStatus.number("Tgid", of: task) == Int(tgid)
   }
 }

@@ -265,10 +265,12 @@ final class PodProcess: Sendable {
     }
   }
 
-  /// - Returns: Whether this refusal is the first of its number.
+  /// - Returns: Whether this refusal is the first of its number, or of all that no kernel knows: there are a billion.
   func report(refused number: Int) -> Bool {
-    state.withLock { $0.reportedRefusals.insert(number).inserted }
+    state.withLock { $0.reportedRefusals.insert(min(number, Self.firstUnknownCall)).inserted }
   }
+
+  private static let firstUnknownCall = 1024
 
   /// Whether its number still means it, as far as the kernel can tell now.
   var isThere: Bool {

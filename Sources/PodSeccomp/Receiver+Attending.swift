@@ -23,7 +23,7 @@ extension Receiver {
       answer(notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
       return nil
     }
-    if notification.number != Int(Syscall.sched_setaffinity.rawValue), getenv("NOPIN") == nil {
+    if notification.number != Int(Syscall.sched_setaffinity.rawValue) {
       attached.stayTogether()
     }
     // Until here the number could have become another's.
@@ -127,7 +127,7 @@ extension Receiver {
       supervisor.expectHandler(of: arguments.int(2), in: arguments.int(1))
     }
     let withSignals = Self.choosesThread(call) && host.thread.process.threads.count > 1
-    return try supervisor.whilePinned(call, arguments, of: host.thread.process) {
+    return try supervisor.whilePinned(call, arguments, by: host.thread) {
       () throws(Errno) -> CallResult in
       switch try attached.perform(call, arguments, withSignals: withSignals) {
       case .returned(let result): return result

@@ -142,9 +142,9 @@ final class Receiver {
   /// Allocates nothing and makes no call (`Benchmarks`, `notification-costs`).
   private func identity(for notification: Notification) -> Int32? {
     let number = notification.number
-    guard number < supervisor.identities.count, notification.arguments.a != Gate.magic else {
-      return nil
-    }
+    let first = notification.arguments.a
+    guard number < supervisor.identities.count, first != Gate.magic, first != PodInit.bornMagic
+    else { return nil }
     let identity = supervisor.identities[number]
     guard identity != .none,
       let caller = supervisor.names.processes.caller(PhysicalName(rawValue: notification.tid))
@@ -178,12 +178,19 @@ final class Receiver {
 
   private func serveOther(_ notification: Notification) {
     let (tid, arguments) = (notification.tid, notification.arguments)
+    let call = UInt16(exactly: notification.number).flatMap { Syscall(rawValue: $0) }
     if tid == supervisor.launcher {
-      letPass(notification)
+      if call.map({ isHarmless($0, arguments) || Self.launches($0, arguments) }) ?? false {
+        letPass(notification)
+      } else {
+        answer(notification, .failure(.notPermitted))
+      }
       return
     }
-    let call = UInt16(exactly: notification.number).flatMap { Syscall(rawValue: $0) }
     guard let thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
+    if Self.introduces(call, arguments), !supervisor.isThere(thread) {
+      return serveUnknown(notification, call)
+    }
     if thread.isExpected(notification.number, arguments) {
       letPass(notification)
       return
@@ -194,7 +201,7 @@ final class Receiver {
       return
     }
     let process = thread.process
-    if process.speaksForInit, call != .execve, call != .execveat {
+    if process.speaksForInit, isHarmless(call, arguments) || Self.prepares(call, arguments) {
       letPass(notification)
       return
     }
@@ -270,14 +277,49 @@ final class Receiver {
     }
   }
 
+  // MARK: Init's code
+
+  // The launcher and its children run code of ours until they execute a program. Nobody else's calls go on like theirs,
+  // but what runs there needn't be ours any more: programs of the same user can write to /proc/PID/mem.
+
+  /// Whether no name goes in with a call.
+  private func isHarmless(_ call: Syscall, _ arguments: CallArguments) -> Bool {
+    if call == .execve || call == .execveat || call == .exit { return false }
+    return switch supervisor.names.boundary.row(for: call, arguments)?.verb {
+    case nil, .native?: true
+    default: false
+    }
+  }
+
+  /// The launcher's one call in which names cross.
+  private static func launches(_ call: Syscall, _ arguments: CallArguments) -> Bool {
+    call == .clone && arguments.a == CloneFlags.parent | UInt64(SIGCHLD) && arguments.b == 0
+  }
+
+  /// What a launched process does to itself.
+  private static func prepares(_ call: Syscall, _ arguments: CallArguments) -> Bool {
+    switch call {
+    case .setsid, .setgroups, .setresgid, .setresuid, .capset, .capget: true
+    case .setpgid: arguments.int(0) == 0 && arguments.int(1) == 0
+    default: false
+    }
+  }
+
   // MARK: Newcomers
 
-  /// Only the launcher's children are nobody that we know: they say who they are first.
+  /// Whether the launcher's child says who it is, or somebody claims to be one.
+  private static func introduces(_ call: Syscall?, _ arguments: CallArguments) -> Bool {
+    call == .getpid && arguments.a == PodInit.bornMagic
+  }
+
+  /// Only the launcher's children are nobody that we know: they say who they are first. One of them may have the number of
+  /// somebody whose end nobody has told yet.
   private func serveUnknown(_ notification: Notification, _ call: Syscall?) {
     let arguments = notification.arguments
-    if call == .getpid, arguments.a == PodInit.bornMagic {
-      let isBorn = supervisor.born(
-        notification.tid, id: UInt32(truncatingIfNeeded: arguments.b))
+    if Self.introduces(call, arguments) {
+      let isBorn =
+        supervisor.isChildOfInit(notification.tid)
+        && supervisor.born(notification.tid, id: UInt32(truncatingIfNeeded: arguments.b))
       answer(notification, isBorn ? .success(0) : .failure(.resourceTemporarilyUnavailable))
       if !isBorn { kill(notification) }
       return
@@ -330,7 +372,7 @@ final class Receiver {
     case .perform:
       var kernel = host.look(transaction.physicalCall, transaction.physicalArguments)
       if let seen = NamedTasks.seen(transaction.physicalCall, transaction.physicalArguments),
-        !supervisor.isStillThere(seen, for: thread.process)
+        !supervisor.isStillThere(seen, for: thread)
       {
         kernel = .failure(.noSuchProcess)
       }

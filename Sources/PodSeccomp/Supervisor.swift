@@ -211,6 +211,19 @@ final class Supervisor: Sendable {
 
   func thread(_ tid: Int32) -> PodThread? { threads.withLock { $0[tid] } }
 
+  /// Whether a thread that asks still is who had its number, as the kernel says: some stay known for a while, or until the
+  /// end of their process is told.
+  func isThere(_ thread: PodThread) -> Bool {
+    ProcessStatus.number("Tgid", of: thread.tid) == Int(thread.process.tgid)
+      && thread.process.isThere
+  }
+
+  /// Whether a task is a process, and the launcher may have made it.
+  func isChildOfInit(_ tid: Int32) -> Bool {
+    ProcessStatus.number("Tgid", of: tid) == Int(tid)
+      && ProcessStatus.number("PPid", of: tid) == Int(podInit.processID)
+  }
+
   func process(_ tgid: Int32) -> PodProcess? { processes.withLock { $0.byNumber[tgid] } }
 
   func process(tag: UInt64) -> PodProcess? { processes.withLock { $0.byTag[tag] } }
