@@ -141,8 +141,10 @@ enum NamedTasks {
     let number: Int32
     switch call {
     case .getpgid, .getsid, .sched_getscheduler, .sched_getparam, .sched_getattr,
-      .sched_getaffinity, .sched_rr_get_interval, .kill:
+      .sched_getaffinity, .sched_rr_get_interval:
       number = arguments.int(0)
+    // A signal may end whom it is sent to.
+    case .kill where arguments.int(1) == 0: number = arguments.int(0)
     case .getpriority where arguments.int(0) == 0, .ioprio_get where arguments.int(0) == 1:
       number = arguments.int(1)
     default: return nil
