@@ -257,6 +257,49 @@ struct PinTests {
     #expect(tasks(.prctl, 62, 1, 7) == (isScoped ? [] : [7]))
     #expect(tasks(.prctl, 61, 1, 7) == [])
   }
+
+  private func arguments(_ words: Int64...) -> CallArguments {
+    var arguments = CallArguments()
+    for (index, word) in words.enumerated() { arguments[index] = UInt64(bitPattern: word) }
+    return arguments
+  }
+
+  @Test("groups are told from processes", arguments: [false, true])
+  func changedGroup(_ isScoped: Bool) {
+    func group(_ call: Syscall, _ arguments: CallArguments) -> Int32? {
+      NamedTasks.changedGroup(call, arguments, isScoped: isScoped)
+    }
+    #expect(group(.setpriority, arguments(1, 7)) == 7)
+    #expect(group(.ioprio_set, arguments(2, 7)) == 7)
+    // Processes and users; 0 is the caller's own group.
+    for kind in [0, 2] as [Int64] { #expect(group(.setpriority, arguments(kind, 7)) == nil) }
+    for kind in [1, 3] as [Int64] { #expect(group(.ioprio_set, arguments(kind, 7)) == nil) }
+    #expect(group(.setpriority, arguments(1, 0)) == nil)
+    #expect(group(.kill, arguments(-7, 9)) == (isScoped ? nil : 7))
+    #expect(group(.fcntl, arguments(3, 8, -7)) == (isScoped ? nil : 7))
+    #expect(group(.fcntl, arguments(3, 9, -7)) == nil)
+    for number in [7, 0, -1, Int64(Int32.min)] {
+      #expect(group(.kill, arguments(number, 9)) == nil)
+      #expect(group(.fcntl, arguments(3, 8, number)) == nil)
+    }
+  }
+
+  @Test("who is only looked at is known, and groups and users aren't somebody")
+  func seen() {
+    for call: Syscall in [
+      .getpgid, .getsid, .sched_getscheduler, .sched_getparam, .sched_getattr, .sched_getaffinity,
+      .sched_rr_get_interval, .kill,
+    ] {
+      #expect(NamedTasks.seen(call, arguments(7)) == 7)
+      #expect(NamedTasks.seen(call, arguments(0)) == nil)
+      #expect(NamedTasks.seen(call, arguments(-7)) == nil)
+    }
+    #expect(NamedTasks.seen(.getpriority, arguments(0, 7)) == 7)
+    #expect(NamedTasks.seen(.getpriority, arguments(1, 7)) == nil)
+    #expect(NamedTasks.seen(.ioprio_get, arguments(1, 7)) == 7)
+    #expect(NamedTasks.seen(.ioprio_get, arguments(2, 7)) == nil)
+    #expect(NamedTasks.seen(.setpriority, arguments(0, 7)) == nil)
+  }
 }
 
 @Suite("Which process a number means")
@@ -300,7 +343,8 @@ struct ProcessIdentityTests {
   func reused() throws {
     let shell = try Shell("exec sleep 1000")
     let other = try Shell("exec sleep 1000")
-    let mistaken = process(other.tid, try #require(identity(of: shell.tid)))
+    let first = try #require(identity(of: shell.tid))
+    let mistaken = process(other.tid, first)
     #expect(!mistaken.isThere)
     #expect(!canOpen(mistaken))
     // Where nobody could look in time, the number has to do.

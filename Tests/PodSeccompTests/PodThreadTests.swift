@@ -157,6 +157,30 @@ struct PodThreadTests {
   }
 }
 
+@Suite("Where our code is in a program")
+struct AddressSpaceTests {
+  @Test("one page counts, whoever mapped another at the same time")
+  func settling() {
+    let space = AddressSpace()
+    #expect(space.settleGate(stack(0x5000), insteadOf: nil) == stack(0x5000))
+    #expect(space.settleGate(stack(0x7000), insteadOf: nil) == stack(0x5000))
+    #expect(space.gate == stack(0x5000))
+    // It was unmapped, or written over.
+    #expect(space.settleGate(stack(0x7000), insteadOf: stack(0x5000)) == stack(0x7000))
+    #expect(space.settleGate(stack(0x9000), insteadOf: stack(0x5000)) == stack(0x7000))
+    #expect(space.gate == stack(0x7000))
+  }
+
+  @Test("who shares it is counted")
+  func sharers() {
+    let space = AddressSpace()
+    space.share()
+    space.share()
+    space.leave()
+    #expect(space.sharers == 2)
+  }
+}
+
 @Suite("Signals of the C library")
 struct LibrarySignalTests {
   @Test("only those that a process sends to its own threads")

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 import PodCore
 import PodLinux
 import SystemPackage
@@ -90,6 +91,20 @@ struct ReceiverPoolTests {
     #expect(pool.count == 1)
     #expect(pool.takeWaiting()?.id == 9)
     #expect(mayAttendWithAnother(10))
+    pool.join()
+  }
+
+  @Test("for calls that come at once there are as many as CPUs, and two at least")
+  func growth() throws {
+    try pool.begin(start)
+    for _ in 0..<100 { pool.grow(start) }
+    let processors = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    #expect(pool.count == max(2, min(ReceiverPool.most, processors)))
+    #expect(mayAttend(1))
+    // Without a thread it is as it was.
+    let count = pool.count
+    pool.grow { () throws(Errno) in throw .resourceTemporarilyUnavailable }
+    #expect(pool.count == count)
     pool.join()
   }
 
