@@ -54,7 +54,13 @@ final class Pin: Sendable {
   private static func seize(_ tasks: [Int32], _ areMeant: () -> Bool) -> UInt8 {
     for task in tasks {
       var result = CLinux_ptrace_seize(task, 0)
-      if result == -EPERM, ProcessStatus.number("TracerPid", of: task) == 0 {
+      // Who held it may have let it go since: only who is refused again and again may not.
+      var attempts = 10
+      while result == -EPERM, attempts > 0, ProcessStatus.number("TracerPid", of: task) == 0 {
+        attempts -= 1
+        result = CLinux_ptrace_seize(task, 0)
+      }
+      if result == -EPERM, attempts == 0 {
         do throws(Errno) {
           result = try OtherUser.acting(for: task) { CLinux_ptrace_seize(task, 0) }
         } catch {
