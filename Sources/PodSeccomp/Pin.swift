@@ -170,15 +170,25 @@ extension Supervisor {
     _ body: () throws(Errno) -> T
   ) throws(Errno) -> T {
     let own = caller.process.tgid
+    if call == .setpgid || call == .setsid {
+      let moved = call == .setpgid ? arguments.int(0) : 0
+      return try withMember(moved == 0 ? own : moved, isMoved: true, body)
+    }
+    if let group = NamedTasks.changedGroup(call, arguments, isScoped: isScoped) {
+      // A caller that is in it keeps the number itself.
+      let member = getpgid(own) == group ? own : try member(of: group)
+      return try withMember(member, isMoved: false) { () throws(Errno) in
+        if member != own { return try whilePinned([member], { getpgid(member) == group }, body) }
+        if getpgid(own) != group { throw .interrupted }
+        return try body()
+      }
+    }
     var tasks: [Int32] = []
     for number in NamedTasks.changed(call, arguments, isScoped: isScoped) where number > 0 {
       // The caller lives. Other threads of its process may have ended, some unheard (by a filter of their own).
       if [caller.tid, own].contains(number) || tasks.contains(number) { continue }
       tasks.append(number)
     }
-    let group = NamedTasks.changedGroup(call, arguments, isScoped: isScoped)
-    // A caller that is in it keeps the number itself.
-    if let group, getpgid(own) != group { tasks.append(try member(of: group)) }
     if tasks.isEmpty {
       let result = try body()
       if let seen = NamedTasks.seen(call, arguments), !isStillThere(seen, for: caller) {
@@ -186,6 +196,12 @@ extension Supervisor {
       }
       return result
     }
+    return try whilePinned(tasks, { true }, body)
+  }
+
+  private func whilePinned<T>(
+    _ tasks: [Int32], _ isSo: @escaping @Sendable () -> Bool, _ body: () throws(Errno) -> T
+  ) throws(Errno) -> T {
     var meant: [(task: Int32, process: PodProcess)] = []
     for task in tasks {
       guard let process = thread(task)?.process else { throw .noSuchProcess }
@@ -194,11 +210,7 @@ extension Supervisor {
     let pin: Pin
     do throws(Errno) {
       let meant = meant
-      let keeper = group == nil ? nil : tasks.last
-      pin = try Pin(tasks) {
-        meant.allSatisfy { $0.process.has($0.task) }
-          && (keeper.map { getpgid($0) } == group)
-      }
+      pin = try Pin(tasks) { meant.allSatisfy { $0.process.has($0.task) } && isSo() }
     } catch {
       throw error == .resourceTemporarilyUnavailable ? .interrupted : error
     }

@@ -51,6 +51,12 @@ final class Supervisor: Sendable {
   /// Threads that are about to end, the first one first.
   private let lateThreads = Mutex<[PodThread]>([])
   private let ending = Atomic<Bool>(false)
+  private let groupMembers = Mutex(GroupMembers())
+  /// By physical number, how many calls are under way for which a process stays in its group, or by which it is moved.
+  private struct GroupMembers {
+    var staying: [Int32: Int] = [:]
+    var moving: [Int32: Int] = [:]
+  }
   /// Whether processes of the pod may act for others than the host program does.
   private let variesCredentials = Atomic<Bool>(false)
   /// How many handlers of a library's signals are expected to ask for their process.
@@ -84,6 +90,32 @@ final class Supervisor: Sendable {
         row.outputs.first?.shape.resource is ThreadID.Type ? .thread : .process
     }
     return found
+  }
+
+  // MARK: Groups
+
+  /// Runs a part of a call for which a process has to stay in its group, or by which it is moved to another one, but not both
+  /// at once: who keeps a group's number by living in it could be moved out of it by its parent.
+  ///
+  /// - Throws: `.interrupted` when the call is to be made again.
+  func withMember<T>(
+    _ process: Int32, isMoved: Bool, _ body: () throws(Errno) -> T
+  ) throws(Errno) -> T {
+    let isFree = groupMembers.withLock { members in
+      guard (isMoved ? members.staying : members.moving)[process] == nil else { return false }
+      if isMoved { members.moving[process, default: 0] += 1 }
+      if !isMoved { members.staying[process, default: 0] += 1 }
+      return true
+    }
+    guard isFree else { throw .interrupted }
+    defer {
+      groupMembers.withLock { members in
+        let path: WritableKeyPath<GroupMembers, [Int32: Int]> = isMoved ? \.moving : \.staying
+        let count = members[keyPath: path][process] ?? 0
+        members[keyPath: path][process] = count > 1 ? count - 1 : nil
+      }
+    }
+    return try body()
   }
 
   // MARK: Life of the pod

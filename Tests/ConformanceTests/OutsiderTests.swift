@@ -8,13 +8,15 @@ import Testing
 /// What programs try that know a process outside by its number.
 @Suite("Processes outside stay as they were")
 struct OutsiderTests {
-  @Test("a number of a thread whose end nobody saw", arguments: TestBackend.all)
-  func unheardEnd(backend: TestBackend) async throws {
+  @Test(
+    "a number of a thread whose end nobody saw, and of a group that everybody has left",
+    arguments: TestBackend.usual, ["unheard_end", "left_group"])
+  func numberGivenAgain(backend: TestBackend, program: String) async throws {
     if getuid() != 0 { try Test.cancel("only root can make processes of chosen numbers") }
     let outcome = try await TestEnvironment.native.run(
       try await TestPrograms.path("number_given_again"),
       [try TestPrograms.podrun()] + backend.options
-        + ["--", try await TestPrograms.path("unheard_end")])
+        + ["--", try await TestPrograms.path(program)])
     #expect(outcome.status == .exited(0), "\(outcome.output)")
   }
 
