@@ -66,10 +66,18 @@ public enum TestEnvironment: String, CaseIterable, Sendable, CustomTestStringCon
   ///   - program: A name for PATH, or a path.
   ///   - arguments: Without the program's own name.
   ///   - configuration: Of a pod that the test's own process makes.
-  ///   - seconds: After which everything is killed and the result is nil.
+  ///   - seconds: After which, from its turn on, everything is killed and the result is nil.
   public func run(
     _ program: String, _ arguments: [String] = [],
     configuration: PodConfiguration = PodConfiguration(), seconds: Int = 60
+  ) async throws -> Outcome {
+    try await Turns.shared.take {
+      try await runNow(program, arguments, configuration: configuration, seconds: seconds)
+    }
+  }
+
+  private func runNow(
+    _ program: String, _ arguments: [String], configuration: PodConfiguration, seconds: Int
   ) async throws -> Outcome {
     try await withTimeLimit(seconds: seconds) {
       guard let backend else {
