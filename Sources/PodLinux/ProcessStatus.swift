@@ -31,6 +31,13 @@ package enum ProcessStatus {
     line("State", of: task)?.first == "t"
   }
 
+  /// Whether a task has ended, and nobody has waited for it.
+  ///
+  /// Source: proc_pid_status(5), "State".
+  package static func hasEnded(_ task: Int32) -> Bool {
+    line("State", of: task).map { $0.first == "Z" || $0.first == "X" } ?? true
+  }
+
   private static func value<T>(
     _ field: String, of task: Int32, _ parse: (Substring) -> T?
   ) -> T? {

@@ -60,6 +60,8 @@ final class Pin: Sendable {
         attempts -= 1
         result = CLinux_ptrace_seize(task, 0)
       }
+      // Nobody can keep the number of who has ended.
+      if result == -EPERM, ProcessStatus.hasEnded(task) { return UInt8(ESRCH) }
       if result == -EPERM, attempts == 0 {
         do throws(Errno) {
           result = try OtherUser.acting(for: task) { CLinux_ptrace_seize(task, 0) }

@@ -86,6 +86,11 @@ func eventually(
 }
 
 extension Pod {
+  /// The pod's processes as /proc shows them.
+  func descendants() async -> [HostProcess] {
+    HostProcess.descendants(of: names.tables.processes.physicalInit.rawValue)
+  }
+
   /// Where the pod's tables and the kernel disagree, in words. Nothing of the pod may be forking or ending meanwhile.
   func disagreements() async -> [String] {
     // What is reported is served when somebody asks.

@@ -111,7 +111,8 @@ struct LateCallTests {
         for try await line in running.standardOutput.lines {
           switch line {
           case "ready":
-            let targets = HostProcess.all.filter { $0.name == "late-target" }
+            let own = await pod.descendants()
+            let targets = own.filter { $0.name == "late-target" }
             #expect(targets.count == 1)
             target = targets.first?.number ?? 0
           case "reaped":

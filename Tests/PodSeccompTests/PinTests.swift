@@ -230,7 +230,7 @@ struct PinTests {
     let shell = try Shell("sh -c 'exit 3' & echo $!; exec sleep 1000")
     let child = try #require(shell.line().flatMap { Int32($0) })
     while ProcessStatus.number("Threads", of: child) != nil, !isZombie(child) { usleep(1000) }
-    #expect(throws: Errno.self) { _ = try Pin([child]) { true } }
+    #expect(throws: Errno.noSuchProcess) { _ = try Pin([child]) { true } }
   }
 
   private func isZombie(_ task: Int32) -> Bool {
