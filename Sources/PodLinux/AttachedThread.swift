@@ -172,13 +172,21 @@ package final class AttachedThread {
   }
 
   /// Gives up: the thread was seized, and turned out to be another one than was meant, wherever it is.
+  ///
+  /// It is let go from whichever stop comes first: each one serves the request to stop, so that no other need come.
+  ///
+  /// Source: kernel/signal.c, `ptrace_stop`: "any trap clears pending STOP trap".
   package func withdraw() {
-    var signal: Int32 = 0
-    while let stop = try? nextStop() {
-      if stop.isPause { return release() }
-      signal = stop.isSignal ? stop.signal : 0
-      do throws(Errno) { try resume(signal) } catch { return }
+    guard let stop = try? nextStop() else { return }
+    if [CLinux_PTRACE_EVENT_FORK, CLinux_PTRACE_EVENT_VFORK, CLinux_PTRACE_EVENT_CLONE]
+      .contains(stop.event)
+    {
+      var message: UInt = 0
+      if CLinux_ptrace_geteventmsg(tid, &message) == 0 {
+        _ = welcome(Int32(truncatingIfNeeded: message)) { _ in false }
+      }
     }
+    release(with: stop.isSignal ? stop.signal : 0)
   }
 
   /// Whether the thread is still there, and held by the calling one.
@@ -553,7 +561,9 @@ package final class AttachedThread {
   }
 
   /// Lets the thread go as it is, in the middle of a call that it makes as its own.
-  package func release() {
+  package func release() { release(with: isOwedTrap ? SIGSYS : 0) }
+
+  private func release(with signal: Int32) {
     if isGone { return }
     do throws(Errno) {
       try restoreSignals()
@@ -562,7 +572,7 @@ package final class AttachedThread {
       return
     }
     place?.giveBack(to: tid)
-    if CLinux_ptrace_detach(tid, isOwedTrap ? SIGSYS : 0) < 0 { _ = fail(.noSuchProcess) }
+    if CLinux_ptrace_detach(tid, signal) < 0 { _ = fail(.noSuchProcess) }
     place = nil
   }
 

@@ -324,6 +324,38 @@ struct PinTests {
   }
 }
 
+@Suite("Threads that are seized by mistake")
+struct WithdrawalTests {
+  @Test(
+    "they are let go wherever they are: in execs, forks, and handlers",
+    arguments: [
+      "exec sh \"$0\"", "while :; do (:); done", "trap : USR1; echo ready; while :; do :; done",
+    ])
+  func anywhere(_ body: String) async throws {
+    let script = try TestPrograms.write(
+      "\(body)\n", to: "withdrawal-\(body.utf8.reduce(0) { $0 &* 31 &+ Int($1) })")
+    let shell = try Shell("exec sh \(script)")
+    let tid = shell.tid
+    if body.hasPrefix("trap") { #expect(shell.line() == "ready") }
+    let count = Mutex(0)
+    let thread = try SupervisorThread.start(name: "seizes") {
+      for _ in 0..<500 {
+        if body.hasPrefix("trap") { kill(tid, SIGUSR1) }
+        guard let attached = try? AttachedThread(seizing: tid) else { break }
+        attached.withdraw()
+        count.withLock { $0 += 1 }
+        usleep(200)
+      }
+    }
+    for _ in 0..<3000 where count.withLock({ $0 }) < 500 { usleep(10_000) }
+    #expect(count.withLock { $0 } == 500)
+    // One that waits for ever is ended by the end of whom it waits for.
+    kill(tid, SIGKILL)
+    thread.join()
+    #expect(shell.line() == "end 137")
+  }
+}
+
 @Suite("Which process a number means")
 struct ProcessIdentityTests {
   private func identity(of process: Int32) -> ProcessIdentity? {
