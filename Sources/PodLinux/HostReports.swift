@@ -24,6 +24,16 @@ package enum HostReports {
       && CLinux_siginfo_pid(&info) == tid
   }
 
+  /// Whether a thread that the calling one traces has ended.
+  private static func isGone(_ process: Int32) -> Bool {
+    var info = siginfo_t()
+    let options = WEXITED | WNOHANG | WNOWAIT | Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD)
+    let result = CLinux_waitid(Int32(P_PID.rawValue), process, &info, options, nil)
+    // A wait of a tracer takes stops too.
+    return result < 0
+      || CLinux_siginfo_pid(&info) == process && [1, 2, 3].contains(info.si_code)
+  }
+
   /// Finds out whether the host program takes reports: by looking at its threads, and by a report of a process that is made to
   /// stop for it, and that no program of the pod is.
   package static func look(with process: Int32) {
@@ -32,11 +42,16 @@ package enum HostReports {
     guard CLinux_ptrace_seize(process, 0) == 0 else { return }
     CLinux_ptrace_interrupt(process)
     var info = siginfo_t()
-    for _ in 0..<1000 {
+    var isSeen = false
+    // Until it stands still, however long it doesn't get to run: nobody would let it go after that.
+    while !isSeen {
       usleep(100)
-      guard CLinux_ptrace_getsiginfo(process, &info) == 0 else { continue }
-      if !hasReport(process) { areTaken.store(true, ordering: .relaxed) }
-      break
+      if CLinux_ptrace_getsiginfo(process, &info) == 0 {
+        isSeen = true
+        if !hasReport(process) { areTaken.store(true, ordering: .relaxed) }
+      } else if isGone(process) {
+        return
+      }
     }
     CLinux_ptrace_detach(process, 0)
   }
