@@ -50,6 +50,8 @@ package enum HostReports {
         isSeen = true
         if !hasReport(process) { areTaken.store(true, ordering: .relaxed) }
       } else if isGone(process) {
+        // Its parent hears of it when its tracer has.
+        CLinux_wait4(process, nil, WNOHANG | Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD), nil)
         return
       }
     }
