@@ -438,7 +438,7 @@ final class Supervisor: Sendable {
   }
 
   /// How often a thread that nobody traces is asked for again.
-  private static let untracedAttempts = 10
+  private static let untracedAttempts = 25
 
   private func seizePatiently(_ thread: PodThread) throws(Errno) -> AttachedThread {
     var wait: UInt32 = 10
@@ -460,6 +460,7 @@ final class Supervisor: Sendable {
             // Nobody else's: whoever held it may have let it go since.
             untraced += 1
             guard untraced < Self.untracedAttempts else { throw .notPermitted }
+            usleep(UInt32(50 * untraced))
             continue
           }
         }

@@ -10,7 +10,7 @@ final class Turns: Sendable {
   private let state: Mutex<State>
 
   /// Those that all tests of this process share.
-  static let shared = Turns(max(4, 3 * Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
+  static let shared = Turns(max(3, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))
 
   init(_ count: Int) { state = Mutex(State(free: count)) }
 
