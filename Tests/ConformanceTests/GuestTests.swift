@@ -5,8 +5,9 @@ import PodTestSupport
 import Synchronization
 import Testing
 
-/// What a host program has before, during and after pods (DESIGN.md §4.8), counted in a process of its own.
-@Suite("a good guest")
+/// What a host program has before, during and after pods (DESIGN.md §4.8), counted in a process of its own. One after the
+/// other, since each keeps a thread of the test program waiting.
+@Suite("a good guest", .serialized)
 struct GuestTests {
   @Test(
     "descriptors, threads and children are as before after 30 pods", arguments: TestBackend.usual)
