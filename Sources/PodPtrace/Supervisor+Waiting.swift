@@ -74,7 +74,7 @@ extension Supervisor {
   private func takeQueued() -> (tid: Int32, status: Int32)? {
     while let next = queue.popFirst() {
       if next.isKnown, tracees[next.tid] == nil { continue }
-      if hasReport(next.tid) || isGone(next.tid) { continue }
+      if HostReports.hasReport(next.tid) || isGone(next.tid) { continue }
       return (next.tid, next.status)
     }
     pulse.holdsReports.store(false, ordering: .relaxed)
@@ -208,9 +208,8 @@ extension Supervisor {
   func missedStop(of tracee: Tracee) -> Int32? {
     var info = siginfo_t()
     // Only a thread that stands still answers, and then it is ours to let go.
-    guard CLinux_ptrace_getsiginfo(tracee.tid, &info) == 0, !hasReport(tracee.tid) else {
-      return nil
-    }
+    guard CLinux_ptrace_getsiginfo(tracee.tid, &info) == 0, !HostReports.hasReport(tracee.tid)
+    else { return nil }
     becomeWatchful()
     let event = info.si_code >> 8
     let isEvent =
@@ -239,15 +238,6 @@ extension Supervisor {
     case CLinux_PTRACE_EVENT_STOP, CLinux_PTRACE_EVENT_EXIT: return true
     default: return false
     }
-  }
-
-  private func hasReport(_ tid: Int32) -> Bool {
-    var info = siginfo_t()
-    let options =
-      WEXITED | WSTOPPED | WNOHANG | WNOWAIT
-      | Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD)
-    return CLinux_waitid(Int32(P_PID.rawValue), tid, &info, options, nil) == 0
-      && CLinux_siginfo_pid(&info) == tid
   }
 
   /// Makes a thread stop once more before it ends; its children inherit that.
@@ -299,7 +289,7 @@ extension Supervisor {
     for _ in 0..<1000 {
       usleep(100)
       guard CLinux_ptrace_getsiginfo(tracee.tid, &info) == 0 else { continue }
-      if !isWatchful, !hasReport(tracee.tid) { becomeWatchful() }
+      if !isWatchful, !HostReports.hasReport(tracee.tid) { becomeWatchful() }
       // Before it makes anybody.
       if isWatchful { announceEnd(of: tracee) }
       return

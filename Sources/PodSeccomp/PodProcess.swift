@@ -30,8 +30,8 @@ struct ProcessIdentity: Sendable, Hashable {
     let own = CLinux_pidfd_open(getpid(), 0)
     let first = CLinux_pidfd_open(1, 0)
     defer {
-      close(own)
-      close(first)
+      if own >= 0 { close(own) }
+      if first >= 0 { close(first) }
     }
     var one = stat()
     var other = stat()
@@ -362,5 +362,4 @@ final class PodThread: Sendable {
 
   /// Whether a call of the thread goes on without us.
   var hasDetachedCalls: Bool { state.withLock { !$0.detached.isEmpty } }
-  func dropDetachedCalls() { state.withLock { $0.detached = [] } }
 }

@@ -7,9 +7,10 @@ internal import SystemPackage
 
 /// The receivers of a pod: threads of the host program that wait for notifications.
 ///
-/// One is there from the start, and one for each CPU when calls come faster than they are answered. A receiver that attends to a thread needs another one, which continues the calls that the
-/// thread is made to make; so the last one that is free makes another before it attends to anybody, or, when there are
-/// as many as there may be, leaves the notification for the next that becomes free.
+/// One is there from the start, and one for each CPU when calls come faster than they are answered. A receiver that attends
+/// to a thread needs another one, which continues the calls that the thread is made to make; so the last one that is
+/// free makes another before it attends to anybody, or, when there are as many as there may be, leaves the notification
+/// for the next that becomes free.
 final class ReceiverPool: Sendable {
   private struct State {
     var threads: [SupervisorThread] = []

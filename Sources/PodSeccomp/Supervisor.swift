@@ -16,7 +16,6 @@ final class Supervisor: Sendable {
   let listener: OwnedDescriptor
   /// The thread that forks the pod's programs.
   let launcher: Int32
-  private let launcherHandle: OwnedDescriptor
   /// Whether the kernel keeps the pod's signals in the pod.
   let isScoped: Bool
   /// Whether a receiver that waits is woken when nobody is left who could ask (Linux 6.11). Where not, it polls first, and
@@ -71,7 +70,6 @@ final class Supervisor: Sendable {
     self.podInit = podInit
     self.listener = listener
     self.launcher = launcher
-    launcherHandle = OwnedDescriptor(owning: CLinux_pidfd_open(launcher, 0))
     self.isScoped = isScoped
     wakesReceivers = KernelRelease.current >= KernelRelease(6, 11)
     identities = Self.identities(setup)
@@ -165,9 +163,8 @@ final class Supervisor: Sendable {
     threads.withLock { $0 = [:] }
   }
 
-  /// Init is gone: what is left of the pod is killed one by one.
+  /// Init is gone: what is left of the pod is killed one by one. (The launcher ends with its socket.)
   func killAll() {
-    _ = CLinux_pidfd_send_signal(launcherHandle.rawValue, SIGKILL, nil, 0)
     for process in processes.withLock({ $0.byTag.values.filter { !$0.hasEnded } }) {
       if let pidfd = process.openDescriptor() {
         _ = CLinux_pidfd_send_signal(pidfd.rawValue, SIGKILL, nil, 0)

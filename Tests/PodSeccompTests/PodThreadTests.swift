@@ -118,9 +118,6 @@ struct PodThreadTests {
     for call in calls.prefix(8) { #expect(thread.pop(stack: call.stack) == nil) }
     for call in calls.suffix(32).reversed() { #expect(thread.pop(stack: call.stack) === call) }
     #expect(!thread.hasDetachedCalls)
-    thread.push(calls[0])
-    thread.dropDetachedCalls()
-    #expect(!thread.hasDetachedCalls)
   }
 
   @Test("a handler of a library's is expected once")
