@@ -142,6 +142,10 @@ package final class AttachedThread {
       event = Int(status >> 16)
     }
 
+    var isBirth: Bool {
+      [CLinux_PTRACE_EVENT_FORK, CLinux_PTRACE_EVENT_VFORK, CLinux_PTRACE_EVENT_CLONE]
+        .contains(event)
+    }
     var isCall: Bool { event == 0 && signal == SIGTRAP | 0x80 }
     var isPause: Bool { event == CLinux_PTRACE_EVENT_STOP }
     var isSignal: Bool { event == 0 && !isCall }
@@ -177,16 +181,14 @@ package final class AttachedThread {
   ///
   /// Source: kernel/signal.c, `ptrace_stop`: "any trap clears pending STOP trap".
   package func withdraw() {
-    guard let stop = try? nextStop() else { return }
-    if [CLinux_PTRACE_EVENT_FORK, CLinux_PTRACE_EVENT_VFORK, CLinux_PTRACE_EVENT_CLONE]
-      .contains(stop.event)
-    {
+    if let stop = try? nextStop() {
       var message: UInt = 0
-      if CLinux_ptrace_geteventmsg(tid, &message) == 0 {
+      if stop.isBirth, CLinux_ptrace_geteventmsg(tid, &message) == 0 {
         _ = welcome(Int32(truncatingIfNeeded: message)) { _ in false }
       }
+      release(with: stop.isSignal ? stop.signal : 0)
     }
-    release(with: stop.isSignal ? stop.signal : 0)
+    greetOrphans { _ in false }
   }
 
   /// Whether the thread is still there, and held by the calling one.
@@ -295,18 +297,27 @@ package final class AttachedThread {
     } catch {
       throw error == .badAddress ? error : fail(error)
     }
+    do throws(Errno) {
+      return try goThrough(call, onBirth)
+    } catch {
+      if makesTask { greetOrphans(onBirth) }
+      throw error
+    }
+  }
+
+  /// From the entry of a call to its end.
+  private func goThrough(_ call: Syscall, _ onBirth: (Newborn) -> Bool) throws(Errno) -> Outcome {
     var signal: Int32 = 0
     while true {
       try resume(signal)
       signal = 0
-      let stop = makesTask ? try nextStopOfParent(onBirth) : try nextStop()
-      switch stop.event {
-      case CLinux_PTRACE_EVENT_FORK, CLinux_PTRACE_EVENT_VFORK, CLinux_PTRACE_EVENT_CLONE:
+      let stop = try nextStop()
+      if stop.isBirth {
         var message: UInt = 0
         guard CLinux_ptrace_geteventmsg(tid, &message) == 0 else { throw fail(.noSuchProcess) }
         let child = Int32(truncatingIfNeeded: message)
         if welcome(child, onBirth) { return .waitsForChild }
-      case _ where stop.isCall:
+      } else if stop.isCall {
         do throws(Errno) {
           let now = try Registers(of: tid)
           if now.isRestarting { return .interrupted }
@@ -314,8 +325,8 @@ package final class AttachedThread {
         } catch {
           throw fail(error)
         }
-      case _ where stop.isSignal: signal = stop.signal
-      default: break
+      } else if stop.isSignal {
+        signal = stop.signal
       }
     }
   }
@@ -491,18 +502,13 @@ package final class AttachedThread {
     }
   }
 
-  /// A stop of this thread; when it is killed in the middle of a fork, its newborn is looked after first.
-  private func nextStopOfParent(_ onBirth: (Newborn) -> Bool) throws(Errno) -> Stop {
-    do throws(Errno) {
-      return try nextStop()
-    } catch {
-      // Whoever is left to the calling thread is the child of which the event was lost.
-      for (child, status) in early where CLinux_WIFSTOPPED(status) != 0 { greet(child, onBirth) }
-      early = [:]
-      while let (child, status) = try? nextReport([]) {
-        if CLinux_WIFSTOPPED(status) != 0 { greet(child, onBirth) }
-      }
-      throw error
+  /// Looks after the newborn of a thread that was killed in the middle of a fork: whoever is left to the calling thread is
+  /// a child whose event was lost, on the way or when its message was asked for.
+  private func greetOrphans(_ onBirth: (Newborn) -> Bool) {
+    for (child, status) in early where CLinux_WIFSTOPPED(status) != 0 { greet(child, onBirth) }
+    early = [:]
+    while let (child, status) = try? nextReport([]) {
+      if CLinux_WIFSTOPPED(status) != 0 { greet(child, onBirth) }
     }
   }
 
