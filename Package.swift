@@ -30,8 +30,8 @@ let package = Package(
   targets: [
     // What both sides of the boundary share: header-only C.
     .target(name: "CPodLayout"),
-    // The pod's init, as bytes that `make page` generates from its C source.
-    .target(name: "CPodVDSO", exclude: ["init"]),
+    // The pod's init, and the code that is mapped into pod processes, as bytes that `make page` generates from C.
+    .target(name: "CPodVDSO", exclude: ["init", "page"]),
     .target(name: "CLinux"),
     .systemLibrary(
       name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),

@@ -1,0 +1,66 @@
+// What of a pod lies in each of its processes, and where: the pod area. Its base is one address for all processes of a pod,
+// so that the pod's filter can compare the instruction pointer with it. Plain C without libc, for Swift, for the code in
+// the area and for its model in the tests alike.
+//
+//   base - 0x5000  handlers   private, kept by fork: which handler each stub is for
+//   base - 0x1000  cache      private, zero after fork (MADV_WIPEONFORK): zero is init-pending
+//   base           code       shared, sealed, read and execute
+//   base + 0x4000  rules      the same mapping: struct pod_page_rules, the boundary table as bytes
+//   base + 0x8000  stubs      the same mapping: one per handler
+//   base + 0x10000 table      the same mapping: struct pod_table, written by the supervisor only
+//
+// None of it is a trust boundary: a program may jump into it, unmap it or put its own there (DESIGN.md §1).
+#ifndef POD_PAGE_H
+#define POD_PAGE_H
+
+#include "pod_layout.h"
+
+#define POD_AREA_HANDLERS (-0x5000)
+#define POD_AREA_CACHE (-0x1000)
+#define POD_AREA_PRIVATE_SIZE 0x5000
+#define POD_AREA_CODE_SIZE 0x4000
+#define POD_AREA_RULES 0x4000
+#define POD_AREA_RULES_SIZE 0x4000
+#define POD_AREA_STUBS 0x8000
+#define POD_AREA_STUBS_SIZE 0x8000
+#define POD_AREA_TABLE 0x10000
+
+// Entry points, at the beginning of the code.
+#define POD_PAGE_ENTER 0x00 // a call of the program's: its registers, but that rsp is 136 less and the return address is there
+#define POD_PAGE_SETUP 0x10 // the end of the injection, from the bootstrap
+
+// Stubs: number N of so many is at base + POD_AREA_STUBS + N * POD_PAGE_STUB_SIZE, its handler is word N of `handlers`.
+#define POD_PAGE_STUB_SIZE 16
+#define POD_PAGE_STUB_COUNT 2048
+
+// What the page tells or asks the supervisor: getpid(POD_PAGE_MAGIC, hypercall, …) with the page as instruction pointer.
+#define POD_PAGE_MAGIC 0x706f642d70616765ull // "pod-page"
+enum pod_page_hypercall {
+  POD_HYPERCALL_INJECTED = 1, // (result): the area is mapped, or a negative errno says why not
+};
+
+// Zeroes after a fork: nothing is known of the process yet. A process that shares memory with its maker shares this.
+struct pod_page_cache {
+  uint32_t state; // enum pod_cache_state
+  uint32_t sharers; // how many processes made with CLONE_VM may run in this memory beside its owner
+  int32_t process; // virtual
+  int32_t physical_process;
+  uint32_t slot; // of the process's entry in the table
+};
+enum pod_cache_state { POD_CACHE_PENDING = 0, POD_CACHE_FILLING = 1, POD_CACHE_VALID = 2 };
+
+// The boundary table, in as far as the page acts by it. `index[N]` is where the first row of call N begins in `bytes`, 0 where
+// the page has none.
+#define POD_PAGE_RULES_MAGIC 0x31656c75u
+#define POD_PAGE_CALLS 512
+struct pod_page_rules {
+  uint32_t magic;
+  uint32_t count; // bytes
+  uint16_t index[POD_PAGE_CALLS];
+  // A bit per call: it is a notification that natively never ends with EINTR, so that one that a signal cut off before
+  // the supervisor had it is made again.
+  uint8_t unbroken[POD_PAGE_CALLS / 8];
+  uint8_t bytes[];
+};
+
+#endif

@@ -1,0 +1,31 @@
+// The entry points (pod_page.h), in assembly.
+#ifndef POD_PAGE_ENTRIES_H
+#define POD_PAGE_ENTRIES_H
+#ifndef POD_PAGE_MODEL
+
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+
+// POD_PAGE_ENTER keeps what a system call keeps: all registers but rax, rcx and r11, the flags, and the red zone, which is
+// between the return address and the program's stack. `ret $128` steps over it.
+__asm__(".section .entries, \"ax\"\n"
+        ".globl page_entries\n.hidden page_entries\npage_entries:\n"
+        ".org " STRING(POD_PAGE_ENTER) "\n  jmp page_enter\n"
+        ".org " STRING(POD_PAGE_SETUP) "\n  jmp page_setup\n"
+        ".org 0x80\n"
+        "page_enter:\n"
+        "  pushfq\n  push %r9\n  push %r8\n  push %r10\n  push %rdx\n  push %rsi\n  push %rdi\n  push %rax\n"
+        "  cld\n"
+        "  mov %rsp, %rdi\n"
+        "  push %rbp\n  mov %rsp, %rbp\n  and $-16, %rsp\n"
+        "  call pod_page_call\n"
+        "  mov %rbp, %rsp\n  pop %rbp\n"
+        "  add $8, %rsp\n"
+        "  pop %rdi\n  pop %rsi\n  pop %rdx\n  pop %r10\n  pop %r8\n  pop %r9\n  popfq\n"
+        "  ret $128\n"
+        // Until there is an injection: nobody comes here.
+        "page_setup:\n  ud2\n"
+        ".text\n");
+
+#endif
+#endif
