@@ -54,9 +54,11 @@ static long from(const struct call *call) {
                    : "a"((unsigned long)call->number), "D"(w[0]), "S"(w[1]), "d"(w[2]), "r"(d), "r"(e), "r"(f),
                      [code] "b"(code)
                    : "rcx", "r11", "memory", "cc");
-  if (result == 0 && (call->number == SYS_fork || call->number == SYS_clone)) _exit(0);
-  if (result > 0 && result != NOTIFIED && (call->number == SYS_fork || call->number == SYS_clone))
-    CHECK(waitpid(result, NULL, __WALL) == result);
+  if (call->number == SYS_fork || call->number == SYS_clone) {
+    if (result == 0) _exit(0);
+    struct call end = {.number = SYS_wait4, .words = {result, 0, __WALL}, .from = call->from};
+    if (result > 0 && result != NOTIFIED) CHECK(from(&end) == result);
+  }
 #endif
   return result;
 }
