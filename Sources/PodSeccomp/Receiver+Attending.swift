@@ -13,7 +13,7 @@ extension Receiver {
   /// Attaches to a thread that waits for an answer, and answers it so that it stands still.
   ///
   /// - Returns: nil when it is gone.
-  private func attach(
+  func attach(
     _ notification: Notification, _ thread: PodThread
   ) -> AttachedThread? {
     let attached: AttachedThread

@@ -26,6 +26,11 @@ final class Supervisor: Sendable {
   let identities: [Identity]
   let pool: ReceiverPool
   let attendance = Attendance()
+  /// What lies in each process, where it can be brought there.
+  let area: PodArea?
+  let awaitedAreas = AwaitedAreas()
+  /// How many filters each process of the pod has that has none of its own.
+  let filterCount: Int
 
   /// An answer that is constant per task.
   enum Identity: UInt8 {
@@ -74,6 +79,10 @@ final class Supervisor: Sendable {
     wakesReceivers = KernelRelease.current >= KernelRelease(6, 11)
     identities = Self.identities(setup)
     pool = ReceiverPool()
+    filterCount = ProcessStatus.Disturbances(of: launcher)?.filters ?? 0
+    // What the embedder's rules want to see is no bootstrap.
+    let isSeen = setup.names.interposers.contains { !$0.calls.isDisjoint(with: Bootstrap.calls) }
+    area = isSeen ? nil : setup.area
   }
 
   private static func identities(_ setup: PodSetup) -> [Identity] {
@@ -508,7 +517,7 @@ final class Supervisor: Sendable {
     }
     add(thread: process.tgid, of: process)
     process.space.leave()
-    process.space = AddressSpace()
+    process.space = AddressSpace(awaitedAreas, getsArea: area != nil)
     process.dumpable = nil
     process.mayBeOutOfReach = true
     process.speaksForInit = false
