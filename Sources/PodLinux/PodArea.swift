@@ -106,6 +106,10 @@ package final class PodArea: TableMemory {
     ).copyBytes(from: rules)
   }
 
+  /// The first bytes of the code, by which it is known again.
+  package static let beginning: [UInt8] = Array(
+    UnsafeRawBufferPointer(start: CPodVDSO_page_image_bytes(), count: 16))
+
   // MARK: TableMemory
 
   package var start: UnsafeMutableRawPointer { mapping.advanced(by: Int(POD_AREA_TABLE)) }
