@@ -22,7 +22,8 @@ package enum SupervisionFilter {
   /// it, and the end of a thread, which nothing else reports.
   package static let watched: Set<Syscall> = [.execve, .execveat, .exit]
 
-  /// Calls by which the supervisor hears of a program that has no page yet: the first one that a C library makes.
+  /// Calls by which the supervisor hears of a program that has no page yet: the first one that a C library makes, at which
+  /// the pod's area comes.
   package static let watchedOutside: Set<Syscall> = [.set_tid_address]
 
   /// What becomes of each call of a pod's programs.
