@@ -84,6 +84,9 @@ public final class Namespace<R: Resource>: Sendable {
     pod_region_free(table)
   }
 
+  /// Where the table lies, laid out as `pod_layout.h` says, for readers that aren't Swift. It lives as long as the namespace.
+  package var region: UnsafeRawPointer { UnsafeRawPointer(table) }
+
   /// How many entries are not free.
   public var count: Int { state.withLock { _ in Int(table.pointee.count) } }
 
