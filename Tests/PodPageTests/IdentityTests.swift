@@ -86,7 +86,7 @@ internal import Testing
   func pending() throws {
     let pod = MockKernel(numbers: 1000...1999).makePod(names: 1...97)
     defer { pod.end() }
-    let table = pod.names.processes.space.region
+    let table = pod.names.processes.space.memory.start
     let caller = pod.boot()
     let physical = caller.physical.rawValue
     let model = ModelProcess(table: table)
@@ -196,7 +196,7 @@ internal import Testing
     let offset = try #require(MemoryLayout<pod_page_rules>.offset(of: \.unbroken))
     let number = Int(Syscall.getpgid.rawValue)
     rules[offset + number / 8] = 1 << UInt8(number % 8)
-    let model = ModelProcess(table: world.pod.names.processes.space.region, rules: rules)
+    let model = ModelProcess(table: world.pod.names.processes.space.memory.start, rules: rules)
     model.kernel = { call, arguments in
       guard arguments[0] != 0 else { return 1000 }
       return model.asked.count < 5 ? -4 : -3

@@ -14,7 +14,7 @@ extension ModelProcess {
     _ process: MockProcess, of pod: MockPod, rules: [UInt8] = [],
     filter: Set<Syscall> = [.getpid, .gettid, .getppid]
   ) {
-    self.init(table: pod.names.processes.space.region, rules: rules)
+    self.init(table: pod.names.processes.space.memory.start, rules: rules)
     serve(process, filter)
   }
 
