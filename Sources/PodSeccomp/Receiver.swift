@@ -1,4 +1,5 @@
 internal import CLinux
+internal import CPodLayout
 internal import Glibc
 internal import PodCore
 internal import PodLinux
@@ -13,7 +14,7 @@ internal import SystemPackage
 /// It is made inside its thread and never leaves it, since ptrace works from the seizing thread only.
 final class Receiver {
   let supervisor: Supervisor
-  private let listener: Int32
+  let listener: Int32
   /// Whether the notification just taken was left to somebody else.
   private var hasDeferred = false
   private var buffers: NotificationBuffers
@@ -143,7 +144,8 @@ final class Receiver {
   private func identity(for notification: Notification) -> Int32? {
     let number = notification.number
     let first = notification.arguments.a
-    guard number < supervisor.identities.count, first != Gate.magic, first != PodInit.bornMagic
+    guard number < supervisor.identities.count, first != Gate.magic, first != PodInit.bornMagic,
+      first != UInt64(POD_PAGE_MAGIC), first != Bootstrap.magic
     else { return nil }
     let identity = supervisor.identities[number]
     guard identity != .none,
@@ -153,6 +155,11 @@ final class Receiver {
       let thread = supervisor.thread(notification.tid), supervisor.isInHandler(thread)
     {
       return thread.process.tgid
+    }
+    if !supervisor.awaitedAreas.isEmpty,
+      supervisor.thread(notification.tid)?.process.space.awaitsArea ?? false
+    {
+      return nil
     }
     return identity == .process ? caller.process.rawValue : caller.thread.rawValue
   }
@@ -210,6 +217,9 @@ final class Receiver {
       answer(notification, .failure(.badAddress))
       return
     }
+    if isFromPage(notification), Self.isHypercall(call, arguments) {
+      return serveHypercall(notification, thread)
+    }
     if let gate = process.space.gate.map({ Gate(address: $0) }), thread.hasDetachedCalls {
       if gate.reports(call, arguments, at: notification.instructionPointer) {
         return slowly(notification) { end(notification, thread) }
@@ -217,6 +227,11 @@ final class Receiver {
       if notification.instructionPointer == gate.afterCall, Self.goesOnAtGate(call, arguments) {
         letPass(notification)
         return
+      }
+    }
+    if let area = supervisor.area, process.space.awaitsArea {
+      return slowly(notification) {
+        if !brings(area, notification, call, thread) { dispatch(notification, call, thread) }
       }
     }
     dispatch(notification, call, thread)
@@ -330,7 +345,7 @@ final class Receiver {
   }
 
   /// Kills who waits for an answer.
-  private func kill(_ notification: Notification) {
+  func kill(_ notification: Notification) {
     let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(notification.tid, 0x80))
     // While it waits for us, its number is its own.
     guard pidfd.rawValue >= 0, CLinux_seccomp_id_valid(listener, notification.id) == 0 else {
