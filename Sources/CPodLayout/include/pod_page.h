@@ -53,7 +53,7 @@ enum pod_page_birth_kind {
   POD_PAGE_BIRTH_COPIED = 0, // in a copy of its maker's memory
   POD_PAGE_BIRTH_ON_STACK = 1, // in the same memory, on a stack of its own
   POD_PAGE_BIRTH_SHARED = 2, // on its maker's stack, while the maker sleeps
-  POD_PAGE_BIRTH_ELSEWHERE = 3, // not at all: both would be on one stack at once
+  POD_PAGE_BIRTH_ELSEWHERE = 3, // not at all: both would be on one stack at once, or the flags are a tracer's
 };
 // What the page keeps of such a call, and what a newborn needs of it, in bytes.
 #define POD_PAGE_BIRTH_SIZE 136
@@ -66,7 +66,8 @@ static inline uint64_t pod_page_birth_place(uint64_t stack) { return (stack - 12
 
 // `flags`: of clone; `stack`: the newborn's, or 0; `program`: the maker's stack pointer at its call.
 static inline enum pod_page_birth_kind pod_page_birth_kind(uint64_t flags, uint64_t stack, uint64_t program) {
-  const uint64_t vm = 0x100, vfork = 0x4000;
+  const uint64_t vm = 0x100, vfork = 0x4000, traced = 0x2000 | 0x800000;
+  if (flags & traced) return POD_PAGE_BIRTH_ELSEWHERE;
   if (!(flags & vm)) return POD_PAGE_BIRTH_COPIED;
   if (stack == 0) return flags & vfork ? POD_PAGE_BIRTH_SHARED : POD_PAGE_BIRTH_ELSEWHERE;
   // Where the two would be in each other's way.
