@@ -25,6 +25,7 @@ __asm__(".section .entries, \"ax\"\n"
         ".globl page_entries\n.hidden page_entries\npage_entries:\n"
         ".org " STRING(POD_PAGE_ENTER) "\n  jmp page_enter\n"
         ".org " STRING(POD_PAGE_SETUP) "\n  jmp page_setup\n"
+        ".org " STRING(POD_PAGE_SIGNAL) "\n  jmp page_signal\n"
         ".org 0x80\n"
         "page_enter:\n"
         "  pushfq\n  push %r9\n  push %r8\n  push %r10\n  push %rdx\n  push %rsi\n  push %rdi\n  push %rax\n"
@@ -82,6 +83,8 @@ __asm__(".section .entries, \"ax\"\n"
         "  jmp *%rcx\n"
         // Until there is an injection: nobody comes here.
         "page_setup:\n  ud2\n"
+        // Until handlers have stubs: nobody comes here.
+        "page_signal:\n  ud2\n"
         ".text\n");
 
 #endif
