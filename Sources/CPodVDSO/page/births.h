@@ -17,15 +17,15 @@ struct pod_page_newborn {
   word stack; // the program's
   word kept[3]; // its own use
 };
-_Static_assert(sizeof(struct pod_page_newborn) == POD_PAGE_NEWBORN_SIZE, "entries.h and pod_page.h say so");
+_Static_assert(sizeof(struct pod_page_newborn) == POD_PAGE_NEWBORN_SIZE, "page_birth and pod_page.h say so");
 
-// What the page keeps of such a call, as entries.h pushes it.
+// What the page keeps of such a call, as page_birth pushes it.
 struct pod_page_birth {
   struct pod_page_newborn newborn; // until then, `kept[0]` is what the kernel gets for the newborn's stack
   word frame_pointer; // rbp
   struct pod_page_frame call;
 };
-_Static_assert(sizeof(struct pod_page_birth) == POD_PAGE_BIRTH_SIZE, "entries.h and pod_page.h say so");
+_Static_assert(sizeof(struct pod_page_birth) == POD_PAGE_BIRTH_SIZE, "page_birth and pod_page.h say so");
 
 // Source: linux/sched.h.
 enum { page_clone_vm = 0x100, page_clone_vfork = 0x4000, page_clone_thread = 0x10000, page_clone_set_tls = 0x80000,
@@ -65,6 +65,15 @@ enum page_birth_manner {
   page_birth_elsewhere = 2, // the program's own instruction makes the call, as a notification
 };
 
+// The maker, with what the kernel answered. Returns what the program sees.
+__attribute__((noinline)) long page_birth_end(struct pod_page_birth *birth, long result) {
+  word flags = page_birth_flags(&birth->call);
+  // Who slept until the newborn was done with the memory shares it no longer.
+  if (page_birth_shares(flags) && (result < 0 || (flags & page_clone_vfork))) page_birth_count_sharers(-1u);
+  long name = page_hypercall(POD_HYPERCALL_BIRTH_END, birth->newborn.ticket, (word)result, 0, 0);
+  return result < 0 ? result : name;
+}
+
 __attribute__((noinline)) long page_birth_begin(struct pod_page_birth *birth) {
   struct pod_page_frame *call = &birth->call;
   word flags = page_birth_flags(call);
@@ -102,26 +111,78 @@ __attribute__((noinline)) long page_birth_begin(struct pod_page_birth *birth) {
   if (kind != POD_PAGE_BIRTH_SHARED) return page_birth_plain;
   // The newborn returns to the program on this stack and writes over all this, so the supervisor keeps what its maker is
   // going to need.
-  page_hypercall(POD_HYPERCALL_BIRTH_SLEEPS, (word)ticket, (word)birth, call->return_address, 0);
-  return page_birth_on_one_stack;
+  long kept = page_hypercall(POD_HYPERCALL_BIRTH_SLEEPS, (word)ticket, (word)birth, call->return_address, 0);
+  return kept < 0 ? page_birth_end(birth, kept) : page_birth_on_one_stack;
 }
 
-// The maker, with what the kernel answered. Returns what the program sees.
-__attribute__((noinline)) long page_birth_end(struct pod_page_birth *birth, long result) {
-  word flags = page_birth_flags(&birth->call);
-  // Who slept until the newborn was done with the memory shares it no longer.
-  if (page_birth_shares(flags) && (result < 0 || (flags & page_clone_vfork))) page_birth_count_sharers(-1u);
-  long name = page_hypercall(POD_HYPERCALL_BIRTH_END, birth->newborn.ticket, (word)result, 0, 0);
-  return result < 0 ? result : name;
-}
-
-// The same, of a maker that slept while its newborn was on its stack. The return address is lost.
+// As page_birth_end, of a maker that slept while its newborn was on its stack. The return address is lost.
 __attribute__((noinline)) long page_birth_woken(struct pod_page_birth *birth, long result) {
   page_birth_count_sharers(-1u);
   birth->call.return_address = (word)page_hypercall(POD_HYPERCALL_BIRTH_WAKES, (word)birth, 0, 0, 0);
   long name = page_hypercall(POD_HYPERCALL_BIRTH_END, 0, (word)result, (word)birth, 0);
   return result < 0 ? result : name;
 }
+
+#ifndef POD_PAGE_MODEL
+
+// What pod_page.h has in words of C.
+#define POD_PAGE_MAGIC_VALUE 0x706f642d70616765
+#define POD_HYPERCALL_BORN_VALUE 18
+_Static_assert(POD_PAGE_MAGIC == POD_PAGE_MAGIC_VALUE, "");
+_Static_assert(POD_HYPERCALL_BORN == POD_HYPERCALL_BORN_VALUE, "");
+
+// The program's registers from a struct pod_page_birth, but rsi, which is where the caller says.
+#define PAGE_BIRTH_LOAD(second)                                                          \
+  "  push 120(%rsp)\n  popfq\n"                                                          \
+  "  mov 64(%rsp), %eax\n  mov 72(%rsp), %rdi\n  mov " second "(%rsp), %rsi\n"           \
+  "  mov 88(%rsp), %rdx\n  mov 96(%rsp), %r10\n  mov 104(%rsp), %r8\n"                   \
+  "  mov 112(%rsp), %r9\n  mov 56(%rsp), %rbp\n"
+
+// Where POD_PAGE_ENTER comes with a birth. rsp is the struct pod_page_birth; but for rbp, what C keeps is the program's
+// throughout. A newborn gets its registers from the kernel, so they are the program's when it is made; r11 is its flags.
+__asm__("page_birth:\n"
+        "  push %rbp\n  sub $56, %rsp\n"
+        "  mov %rsp, %rbp\n  mov %rsp, %rdi\n  and $-16, %rsp\n"
+        "  call page_birth_begin\n"
+        "  mov %rbp, %rsp\n"
+        "  test %rax, %rax\n  js page_birth_leave\n  jz page_birth_plain\n"
+        "  cmp $1, %rax\n  je page_birth_shared\n"
+        "  mov 64(%rsp), %rax\n  jmp page_birth_leave\n"
+        "page_birth_plain:\n"
+        PAGE_BIRTH_LOAD("32")
+        "  syscall\n"
+        "  test %rax, %rax\n  jz page_newborn\n"
+        "  mov %rsp, %rbp\n  mov %rsp, %rdi\n  mov %rax, %rsi\n  and $-16, %rsp\n"
+        "  call page_birth_end\n"
+        "  mov %rbp, %rsp\n"
+        "page_birth_leave:\n"
+        "  add $56, %rsp\n  pop %rbp\n  add $8, %rsp\n"
+        "  pop %rdi\n  pop %rsi\n  pop %rdx\n  pop %r10\n  pop %r8\n  pop %r9\n  popfq\n"
+        "  ret $128\n"
+        "page_birth_shared:\n"
+        PAGE_BIRTH_LOAD("80")
+        "  syscall\n"
+        "  test %rax, %rax\n  jz page_newborn\n"
+        "  mov %rbp, 56(%rsp)\n  mov %rdi, 72(%rsp)\n  mov %rsi, 80(%rsp)\n  mov %rdx, 88(%rsp)\n"
+        "  mov %r10, 96(%rsp)\n  mov %r8, 104(%rsp)\n  mov %r9, 112(%rsp)\n  mov %r11, 120(%rsp)\n"
+        "  mov %rsp, %rbp\n  mov %rsp, %rdi\n  mov %rax, %rsi\n  and $-16, %rsp\n"
+        "  call page_birth_woken\n"
+        "  mov %rbp, %rsp\n"
+        "  jmp page_birth_leave\n"
+        // rsp is its struct pod_page_newborn, and nothing else of its stack is used.
+        "page_newborn:\n"
+        "  mov %rdi, 32(%rsp)\n  mov %rdx, 40(%rsp)\n  mov %r11, 48(%rsp)\n"
+        "page_newborn_tells:\n"
+        "  movabs $" STRING(POD_PAGE_MAGIC_VALUE) ", %rdi\n  mov $" STRING(POD_HYPERCALL_BORN_VALUE) ", %esi\n"
+        "  mov (%rsp), %rdx\n  mov $39, %eax\n"
+        "  syscall\n"
+        "  cmp $-4, %rax\n  je page_newborn_tells\n"
+        "  mov 32(%rsp), %rdi\n  mov 40(%rsp), %rdx\n  mov 16(%rsp), %rsi\n"
+        "  push 48(%rsp)\n  popfq\n"
+        "  mov 8(%rsp), %rcx\n  mov 24(%rsp), %rsp\n  mov $0, %eax\n"
+        "  jmp *%rcx\n");
+
+#endif
 
 // ---- waits
 
