@@ -4,6 +4,7 @@
 // `make page` compiles this file; POD_PAGE_MODEL compiles the same C into a test target, with a kernel of the tests'.
 #include "calls.h"
 #include "entries.h"
+#include "births.h"
 #include "identity.h"
 #include "setup.h"
 
@@ -16,6 +17,8 @@ long pod_page_call(struct pod_page_frame *frame) {
   case call_getpgrp:
   case call_getpgid:
   case call_getsid: return page_identify(frame);
+  case page_nr_wait4: return page_wait4(frame);
+  case page_nr_waitid: return page_waitid(frame);
+  default: return page_pass(frame);
   }
-  return page_pass(frame);
 }
