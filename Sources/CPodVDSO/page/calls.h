@@ -24,7 +24,12 @@ static inline long page_raw(word number, const word arguments[6]) {
 static inline char *page_base(void) { return pod_page_model_base; }
 #else
 extern char page_entries[] __attribute__((visibility("hidden")));
-static inline char *page_base(void) { return page_entries; }
+static inline char *page_base(void) {
+  // Not as the compiler sees it: there is more around the code than it knows of.
+  char *base;
+  __asm__("lea page_entries(%%rip), %0" : "=r"(base));
+  return base;
+}
 static inline long page_raw(word number, const word arguments[6]) {
   long result;
   register word d __asm__("r10") = arguments[3];

@@ -4,8 +4,10 @@
 // `make page` compiles this file; POD_PAGE_MODEL compiles the same C into a test target, with a kernel of the tests'.
 #include "calls.h"
 #include "entries.h"
+#include "signals.h"
 
 // A call of the program's. Whatever the page has no way of its own for is made from here as it is, and is a notification.
 long pod_page_call(struct pod_page_frame *frame) {
-  return page_raw(frame->number, frame->arguments);
+  if (frame->number == page_rt_sigaction) return page_sigaction(frame);
+  return page_pass(frame->number, frame->arguments);
 }
