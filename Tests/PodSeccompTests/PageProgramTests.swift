@@ -1,5 +1,6 @@
 import PodTestSupport
 import Subprocess
+import SystemPackage
 import Testing
 
 /// The code of the pod area on the real kernel, in programs that map it themselves: `Tests/Programs/page_area.h`.
@@ -11,7 +12,7 @@ struct PageProgramTests {
 
   private func run(_ name: String, _ build: TestPrograms.Build) async throws {
     let result = try await Subprocess.run(
-      .path(.init(try await TestPrograms.path(name, build))), output: .string(limit: 1 << 16),
+      .path(FilePath(try await TestPrograms.path(name, build))), output: .string(limit: 1 << 16),
       error: .combinedWithOutput)
     #expect(result.terminationStatus.isSuccess, "\(result.standardOutput ?? "")")
   }
