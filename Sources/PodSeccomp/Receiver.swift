@@ -1,4 +1,5 @@
 internal import CLinux
+internal import CPodLayout
 internal import Glibc
 internal import PodCore
 internal import PodLinux
@@ -143,7 +144,8 @@ final class Receiver {
   private func identity(for notification: Notification) -> Int32? {
     let number = notification.number
     let first = notification.arguments.a
-    guard number < supervisor.identities.count, first != Gate.magic, first != PodInit.bornMagic
+    guard number < supervisor.identities.count, first != Gate.magic, first != PodInit.bornMagic,
+      first != UInt64(POD_PAGE_MAGIC)
     else { return nil }
     let identity = supervisor.identities[number]
     guard identity != .none,
@@ -209,6 +211,9 @@ final class Receiver {
     if thread.isAttended {
       answer(notification, .failure(.badAddress))
       return
+    }
+    if isFromPage(notification), Self.isHypercall(call, arguments) {
+      return serveHypercall(notification, thread)
     }
     if let gate = process.space.gate.map({ Gate(address: $0) }), thread.hasDetachedCalls {
       if gate.reports(call, arguments, at: notification.instructionPointer) {

@@ -1,4 +1,5 @@
 public import PodCore
+package import PodLinux
 public import PodPtrace
 
 /// The backend that asks a supervisor by seccomp notification: the default.
@@ -38,6 +39,24 @@ public struct SeccompBackend: Backend {
     BackendCapabilities(nestedTracing: false, signalFrames: false, unavailable: unavailable)
   }
 
+  /// Memory that the pod's processes see too, so that names can be looked up inside them.
+  ///
+  /// - Returns: nil where this backend doesn't make the pod, and for a pod that reports every call.
+  /// - Throws: `.backendUnavailable` where the machine doesn't allow it: every name is then asked for by notification.
+  public func tableMemory(
+    for configuration: PodConfiguration, size: Int
+  ) throws(PodError) -> (any TableMemory)? {
+    guard !configuration.tracesCalls, MachineSupport.ask().obstacle == nil else { return nil }
+    do throws(PodArea.Failure) {
+      return try PodArea.make(tableSize: size)
+    } catch {
+      throw PodError(
+        .backendUnavailable,
+        "no names are answered inside processes, so that every call waits for the supervisor: "
+          + error.explanation, underlyingError: error.error)
+    }
+  }
+
   /// Starts a pod's init, its launcher and its supervisor.
   ///
   /// - Throws: `.backendUnavailable` when the machine lacks what this backend needs, and there is no ``fallback`` that
@@ -57,4 +76,9 @@ extension Backend where Self == SeccompBackend {
   public static func seccomp(fallback: SeccompBackend.Fallback) -> SeccompBackend {
     SeccompBackend(fallback: fallback)
   }
+}
+
+extension PodSetup {
+  /// What of the pod lies in its processes; nil where nothing does.
+  package var area: PodArea? { names.processes.space.memory as? PodArea }
 }

@@ -1,3 +1,4 @@
+internal import CPodLayout
 package import PodCore
 package import PodLinux
 public import SystemPackage
@@ -7,7 +8,8 @@ public import SystemPackage
 /// What happens to each call follows from the boundary table:
 /// - a call in which no name crosses, or which passes for now, is allowed by its number alone, so that the kernel's
 ///   per-number cache answers; where a number has variants, those are told apart by their arguments;
-/// - a call in which names cross is a notification, and so are ``watched`` calls;
+/// - a call in which names cross is a notification, and so are ``watched`` calls; but the pod's own code in its processes
+///   (the page) makes those by itself that reach nobody else (``PodCore/Reach``), except for what it tells the supervisor;
 /// - a refused call has its errno from the filter, unless the embedder wants to see every call;
 /// - other architectures, x32 and unknown numbers get ENOSYS (unknown numbers of this architecture are notifications
 ///   where every call is reported).
@@ -20,19 +22,31 @@ package enum SupervisionFilter {
   /// it, and the end of a thread, which nothing else reports.
   package static let watched: Set<Syscall> = [.execve, .execveat, .exit]
 
+  /// Calls by which the supervisor hears of a program that has no page yet: the first one that a C library makes.
+  package static let watchedOutside: Set<Syscall> = [.set_tid_address]
+
   /// What becomes of each call of a pod's programs.
   package static func rules(for setup: PodSetup) -> FilterRules {
     rules(
       for: setup.names.boundary, interposers: setup.names.interposers,
-      reportsRefusals: setup.configuration.tracesCalls)
+      reportsRefusals: setup.configuration.tracesCalls, page: setup.area?.base)
   }
 
   fileprivate static func rules(
-    for table: BoundaryTable, interposers: [any Interposer], reportsRefusals: Bool
+    for table: BoundaryTable, interposers: [any Interposer], reportsRefusals: Bool,
+    page: RemoteAddress?
   ) -> FilterRules {
-    BoundaryFilter.rules(
+    var rules = BoundaryFilter.rules(
       for: table, interposers: interposers, watched: watched, interposed: .notify,
-      reportsRefusals: reportsRefusals)
+      reportsRefusals: reportsRefusals, page: page, watchedOutside: watchedOutside)
+    let hypercall = UInt32(Syscall.getpid.rawValue)
+    if let page, let rule = rules.rules[hypercall], !rule.cases.isEmpty {
+      let told = FilterRules.Case(
+        BoundaryFilter.fromPage(at: page),
+        FilterRules.Condition(.argument(0), value: UInt64(POD_PAGE_MAGIC)), action: .notify)
+      rules.rules[hypercall]?.cases.insert(told, at: 0)
+    }
+    return rules
   }
 }
 
@@ -41,7 +55,9 @@ extension SeccompBackend {
   ///
   /// - Throws: What `FilterRules.program` throws.
   @_spi(Benchmarks) public static func standardFilter() throws(Errno) -> [UInt8] {
-    try SupervisionFilter.rules(for: .standard, interposers: [], reportsRefusals: false).program()
-      .bytes
+    try SupervisionFilter.rules(
+      for: .standard, interposers: [], reportsRefusals: false,
+      page: RemoteAddress(rawValue: 0x6d00_0020_0000)
+    ).program().bytes
   }
 }

@@ -24,6 +24,8 @@ final class Supervisor: Sendable {
   let receiving = Mutex(())
   /// What is answered without looking any further, by call number.
   let identities: [Identity]
+  /// What of the pod lies in its processes; nil where nothing does.
+  let area: PodArea?
   let pool: ReceiverPool
   let attendance = Attendance()
 
@@ -67,6 +69,7 @@ final class Supervisor: Sendable {
   ) {
     self.setup = setup
     names = setup.names
+    area = setup.area
     self.podInit = podInit
     self.listener = listener
     self.launcher = launcher

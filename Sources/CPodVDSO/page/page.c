@@ -4,10 +4,19 @@
 // `make page` compiles this file; POD_PAGE_MODEL compiles the same C into a test target, with a kernel of the tests'.
 #include "calls.h"
 #include "entries.h"
+#include "identity.h"
 #include "signals.h"
 
 // A call of the program's. Whatever the page has no way of its own for is made from here as it is, and is a notification.
 long pod_page_call(struct pod_page_frame *frame) {
-  if (frame->number == page_rt_sigaction) return page_sigaction(frame);
-  return page_pass(frame->number, frame->arguments);
+  switch (frame->number) {
+  case call_getpid:
+  case call_gettid:
+  case call_getppid:
+  case call_getpgrp:
+  case call_getpgid:
+  case call_getsid: return page_identify(frame);
+  case call_rt_sigaction: return page_sigaction(frame);
+  }
+  return page_pass(frame);
 }

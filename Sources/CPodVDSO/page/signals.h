@@ -8,8 +8,6 @@
 
 #include "calls.h"
 
-enum { page_rt_sigaction = 13, page_rt_sigprocmask = 14 };
-
 // Source: arch/x86/include/uapi/asm/signal.h, struct sigaction.
 struct page_action {
   word handler;
@@ -82,7 +80,7 @@ static long page_sigaction(const struct pod_page_frame *frame) {
   word arguments[6] = {0, frame->arguments[1], 0, frame->arguments[3]};
   struct page_action action;
   if (arguments[1] != 0) {
-    long answer = page_raw(page_rt_sigaction, arguments);
+    long answer = page_raw(call_rt_sigaction, arguments);
     if (answer != -page_invalid) return answer;
     if (arguments[3] == sizeof action.mask) {
       action = *(const volatile struct page_action *)arguments[1];
@@ -92,25 +90,10 @@ static long page_sigaction(const struct pod_page_frame *frame) {
   }
   arguments[0] = frame->arguments[0];
   arguments[2] = frame->arguments[2];
-  long result = page_raw(page_rt_sigaction, arguments);
+  long result = page_raw(call_rt_sigaction, arguments);
   // The kernel has just written there.
   struct page_action *former = (struct page_action *)arguments[2];
   if (result == 0 && former != 0 && page_is_stub(former->handler)) former->handler = page_handler(former->handler);
-  return result;
-}
-
-// ---- calls that nobody has heard of
-
-// Whether a call is a notification and natively never ends with EINTR.
-static int page_is_unbroken(word number) {
-  return number < POD_PAGE_CALLS && page_rules()->unbroken[number / 8] >> number % 8 & 1;
-}
-
-// Passes a call on. One that a signal has cut off before anybody had taken its notification is made again.
-static long page_pass(word number, const word arguments[6]) {
-  long result;
-  do result = page_raw(number, arguments);
-  while (result == -page_interrupted && page_is_unbroken(number));
   return result;
 }
 
@@ -140,7 +123,7 @@ static int32_t page_virtual_sender(int32_t physical) {
 // after it has copied the mask.
 static int page_can_read(word address) {
   word arguments[6] = {-1ul, address, 0, 8};
-  return page_raw(page_rt_sigprocmask, arguments) == -page_invalid;
+  return page_raw(call_rt_sigprocmask, arguments) == -page_invalid;
 }
 
 // Lets a call be made again that has ended with EINTR because nobody had taken its notification, and that never ends so

@@ -61,11 +61,13 @@ public final class ProcessTable: Sendable {
 
   init(
     pod: PodID, system: SystemNames<ProcessID>, range: ClosedRange<Int32>, capacity: Int,
-    policy: AllocationPolicy, lateNames: Int, restoring snapshot: PodSnapshot?
+    policy: AllocationPolicy, lateNames: Int, memory: (_ size: Int) -> (any TableMemory)?,
+    restoring snapshot: PodSnapshot?
   ) {
     self.system = system
     state = Mutex(State(late: LateNames(capacity: lateNames)))
-    space = Namespace(pod: pod, range: range, capacity: capacity, policy: policy, system: system)
+    space = Namespace(
+      pod: pod, range: range, capacity: capacity, policy: policy, system: system, memory: memory)
     if let snapshot { plan(snapshot.processes) }
   }
 

@@ -37,25 +37,33 @@ public enum ProcessID: Resource {
   /// The rows of process ids.
   public static let boundary: [BoundaryRow] = [
     .answered(.getpid, out: .result(pid)),  // P1
-    .wrapped(.getppid, out: [.result(pid)], by: ShowParent(), performed: .inCaller),  // P3
-    .wrapped(.fork, by: Fork(), showing: [.result(pid)], performed: .inCallerBlocking),  // P7
-    .wrapped(.vfork, by: Fork(), showing: [.result(pid)], performed: .inCallerBlocking),  // P7
+    .wrapped(
+      .getppid, out: [.result(pid)], by: ShowParent(), performed: .inCaller, reaching: .caller),  // P3
+    .wrapped(
+      .fork, by: Fork(), showing: [.result(pid)], performed: .inCallerBlocking,
+      reaching: .children()),  // P7
+    .wrapped(
+      .vfork, by: Fork(), showing: [.result(pid)], performed: .inCallerBlocking,
+      reaching: .children()),  // P7
     .wrapped(
       .clone,
       when: .argument(0, masked: KernelNamespaces.flagsOfClone, is: 0, "no CLONE_NEW…"),
       by: Fork(), showing: [.result(task), .memory(2, task), .memory(3, task)],
-      performed: .inCallerBlocking),  // P7–P10, P14, P16
+      performed: .inCallerBlocking,
+      reaching: .children(
+        when: .argument(
+          0, masked: CloneFlags.ptrace | CloneFlags.untraced, is: 0, "no tracer's flags"))),  // P7–P10, P14, P16
     .refused(
       .clone3, .noFunction,
       because: "its flags, and the ids that set_tid asks for, are in memory, where a sibling "
         + "thread can change them after a check; libraries fall back to clone"),  // P7, P12
     .wrapped(
       .wait4, by: WaitForChild(), naming: [.argument(0, pid)], showing: [.result(pid)],
-      performed: .inCallerBlocking),  // P17, P19
+      performed: .inCallerBlocking, reaching: .children()),  // P17, P19
     .wrapped(
       .waitid, by: WaitForChild(), naming: [.argument(1, pid)],
       showing: [.field(SignalInfo.senderOffset, of: 2, pid)],
-      performed: .inCallerBlocking),  // P18, S7
+      performed: .inCallerBlocking, reaching: .children()),  // P18, S7
     .wrapped(
       .pidfd_open, by: OpenHandle(), naming: [.argument(0, task)],
       performed: .inCaller),  // P31
