@@ -89,8 +89,8 @@ struct PodAreaTests {
       let base = area.base.rawValue
       bases.insert(base)
       #expect(base % (2 << 20) == 0)
-      #expect(base - UInt64(POD_AREA_PRIVATE_SIZE) > 0x6d00_0000_0000)
-      #expect(base + UInt64(area.mappedSize) < 0x7600_0000_0000)
+      #expect(base - UInt64(POD_AREA_PRIVATE_SIZE) >= 0x7e80_0000_0000)
+      #expect(base + UInt64(area.mappedSize) < 0x7ef0_0000_0000)
       for (address, isCode) in [
         (base, true), (base + 1, true), (base + UInt64(POD_AREA_CODE_SIZE) - 1, true),
         (base - 1, false), (base + UInt64(POD_AREA_CODE_SIZE), false),

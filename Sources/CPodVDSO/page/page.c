@@ -5,6 +5,7 @@
 #include "calls.h"
 #include "entries.h"
 #include "identity.h"
+#include "setup.h"
 #include "signals.h"
 
 // A call of the program's. Whatever the page has no way of its own for is made from here as it is, and is a notification.
