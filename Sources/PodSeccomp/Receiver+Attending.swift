@@ -154,7 +154,9 @@ extension Receiver {
     _ transaction: borrowing Transaction, _ host: AttachedCaller, _ attached: AttachedThread
   ) throws(Errno) -> CallResult {
     let (call, arguments) = (transaction.physicalCall, transaction.physicalArguments)
-    if LibrarySignal.isOne(call, arguments, from: host.thread.process.tgid) {
+    if LibrarySignal.isOne(call, arguments, from: host.thread.process.tgid),
+      !host.thread.process.space.hasArea
+    {
       supervisor.expectHandler(of: arguments.int(2), in: arguments.int(1))
     }
     let withSignals = Self.choosesThread(call) && host.thread.process.threads.count > 1

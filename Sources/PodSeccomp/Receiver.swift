@@ -249,6 +249,7 @@ final class Receiver {
       supervisor.ending(thread: thread)
       letPass(notification)
       return
+    case .rt_sigaction: return setAction(notification, thread)
     default: break
     }
     let row = supervisor.names.boundary.row(for: call, arguments)
@@ -270,7 +271,7 @@ final class Receiver {
   }
 
   /// Does what takes the receiver away from notifications, if another one is there for them.
-  private func slowly(_ notification: Notification, _ body: () -> Void) {
+  func slowly(_ notification: Notification, _ body: () -> Void) {
     let supervisor = supervisor
     if supervisor.pool.mayAttend(
       notification, { () throws(Errno) in try Receiver.start(supervisor) })
@@ -405,7 +406,7 @@ final class Receiver {
   }
 
   /// The embedder's own rules, where no others follow.
-  private func passesInterposers(
+  func passesInterposers(
     _ notification: Notification, _ call: Syscall, _ thread: PodThread
   ) -> Bool {
     let interposers = supervisor.names.interposers.filter { $0.calls.contains(call) }

@@ -7,6 +7,7 @@
 #include "births.h"
 #include "identity.h"
 #include "setup.h"
+#include "signals.h"
 
 // A call of the program's. Whatever the page has no way of its own for is made from here as it is, and is a notification.
 long pod_page_call(struct pod_page_frame *frame) {
@@ -19,6 +20,7 @@ long pod_page_call(struct pod_page_frame *frame) {
   case call_getsid: return page_identify(frame);
   case page_nr_wait4: return page_wait4(frame);
   case page_nr_waitid: return page_waitid(frame);
+  case call_rt_sigaction: return page_sigaction(frame);
   default: return page_pass(frame);
   }
 }
