@@ -10,6 +10,9 @@ struct PageProgramTests {
     try await run("page_signals", build)
   }
 
+  @Test("a signal at every instruction")
+  func everyInstruction() async throws { try await run("page_steps", .dynamic) }
+
   private func run(_ name: String, _ build: TestPrograms.Build) async throws {
     let result = try await Subprocess.run(
       .path(FilePath(try await TestPrograms.path(name, build))), output: .string(limit: 1 << 16),

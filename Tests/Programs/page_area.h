@@ -23,7 +23,7 @@ static void area_name(pid_t physical, pid_t name) {
   pod_table_bind(area_table(), slot, physical);
 }
 
-static void area_unbroken(long number) { area_rules()->unbroken[number / 8] |= 1 << number % 8; }
+static inline void area_unbroken(long number) { area_rules()->unbroken[number / 8] |= 1 << number % 8; }
 
 static void area_make(void) {
   size_t size = POD_AREA_TABLE + (pod_table_size(area_capacity) + 4095) / 4096 * 4096;
@@ -93,13 +93,13 @@ static long area_action(int signal, const struct kernel_action *action, struct k
 }
 
 // What the kernel has.
-static struct kernel_action kernel_has(int signal) {
+static inline struct kernel_action kernel_has(int signal) {
   struct kernel_action found;
   CHECK(syscall(SYS_rt_sigaction, signal, NULL, &found, 8) == 0);
   return found;
 }
 
-static int area_is_stub(void *address) {
+static inline int area_is_stub(void *address) {
   return (char *)address >= area + POD_AREA_STUBS && (char *)address < area + POD_AREA_STUBS + POD_AREA_STUBS_SIZE;
 }
 
