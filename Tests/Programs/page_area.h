@@ -25,6 +25,16 @@ static void area_name(pid_t physical, pid_t name) {
 
 static inline void area_unbroken(long number) { area_rules()->unbroken[number / 8] |= 1 << number % 8; }
 
+// The boundary table, in a file that the test has written (BoundaryTable.pageRules).
+static inline void area_read_rules(const char *file) {
+  FILE *rules = fopen(file, "r");
+  CHECK(rules != NULL);
+  size_t size = fread(area_rules(), 1, POD_AREA_RULES_SIZE, rules);
+  CHECK(size >= sizeof *area_rules());
+  CHECK_EQUAL(area_rules()->magic, POD_PAGE_RULES_MAGIC);
+  fclose(rules);
+}
+
 static void area_make(void) {
   size_t size = POD_AREA_TABLE + (pod_table_size(area_capacity) + 4095) / 4096 * 4096;
   int file = memfd_create("area", MFD_CLOEXEC);

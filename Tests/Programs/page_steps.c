@@ -190,8 +190,10 @@ static int sweep(const struct kind *kind, int leaves, int skew) {
   return steps;
 }
 
-int main(void) {
+int main(int count, char **arguments) {
   area_make();
+  CHECK_EQUAL(count, 2);
+  area_read_rules(arguments[1]);
   // Who wakes each other at every instruction had better be on one CPU.
   cpu_set_t one;
   CPU_ZERO(&one);
@@ -212,7 +214,7 @@ int main(void) {
   entry->links[1] = tracer_name;
   entry->links[2] = group_name;
   entry->links[3] = session_name;
-  // No rules: what the page has no code of its own for goes to the kernel.
+  // What the page has no code of its own for goes to the kernel.
   const struct kind kinds[] = {
     {"getpid", SYS_getpid, {1, 2, 3, 4, 5, 6}, own_name},
     {"gettid", SYS_gettid, {1, 2, 3, 4, 5, 6}, own_name},
