@@ -13,7 +13,9 @@ extension Receiver {
   func setAction(_ notification: Notification, _ thread: PodThread) {
     guard passesInterposers(notification, .rt_sigaction, thread) else { return }
     let space = thread.process.space
-    guard space.hasArea, !isFromPage(notification) else {
+    // Embedders who want to see these calls see the program's own, not what becomes of them in the area.
+    let isSeen = supervisor.names.interposers.contains { $0.calls.contains(.rt_sigaction) }
+    guard space.hasArea, !isSeen, !isFromPage(notification) else {
       letPass(notification)
       return
     }

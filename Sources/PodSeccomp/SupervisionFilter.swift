@@ -33,6 +33,12 @@ package enum SupervisionFilter {
       reportsRefusals: setup.configuration.tracesCalls, page: setup.area?.base)
   }
 
+  /// What the page does by itself.
+  static func pageRules(for setup: PodSetup) -> [UInt8] {
+    setup.names.boundary.pageRules(
+      interposers: setup.names.interposers, watched: watched.union(watchedOutside))
+  }
+
   fileprivate static func rules(
     for table: BoundaryTable, interposers: [any Interposer], reportsRefusals: Bool,
     page: RemoteAddress?

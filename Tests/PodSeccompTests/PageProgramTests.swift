@@ -1,3 +1,5 @@
+import Foundation
+import PodCore
 import PodTestSupport
 import Subprocess
 import SystemPackage
@@ -10,9 +12,19 @@ struct PageProgramTests {
     try await run("page_signals", build)
   }
 
-  private func run(_ name: String, _ build: TestPrograms.Build) async throws {
+  @Test("a signal at every instruction")
+  func everyInstruction() async throws {
+    let rules = try TestPrograms.scratch() + "/page-rules"
+    try Data(BoundaryTable.standard.pageRules()).write(to: URL(filePath: rules))
+    try await run("page_steps", .dynamic, [rules])
+  }
+
+  private func run(
+    _ name: String, _ build: TestPrograms.Build, _ arguments: [String] = []
+  ) async throws {
     let result = try await Subprocess.run(
-      .path(FilePath(try await TestPrograms.path(name, build))), output: .string(limit: 1 << 16),
+      .path(FilePath(try await TestPrograms.path(name, build))), arguments: Arguments(arguments),
+      output: .string(limit: 1 << 16),
       error: .combinedWithOutput)
     #expect(result.terminationStatus.isSuccess, "\(result.standardOutput ?? "")")
   }

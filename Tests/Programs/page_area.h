@@ -23,7 +23,17 @@ static void area_name(pid_t physical, pid_t name) {
   pod_table_bind(area_table(), slot, physical);
 }
 
-static void area_unbroken(long number) { area_rules()->unbroken[number / 8] |= 1 << number % 8; }
+static inline void area_unbroken(long number) { area_rules()->unbroken[number / 8] |= 1 << number % 8; }
+
+// The boundary table, in a file that the test has written (BoundaryTable.pageRules).
+static inline void area_read_rules(const char *file) {
+  FILE *rules = fopen(file, "r");
+  CHECK(rules != NULL);
+  size_t size = fread(area_rules(), 1, POD_AREA_RULES_SIZE, rules);
+  CHECK(size >= sizeof *area_rules());
+  CHECK_EQUAL(area_rules()->magic, POD_PAGE_RULES_MAGIC);
+  fclose(rules);
+}
 
 static void area_make(void) {
   size_t size = POD_AREA_TABLE + (pod_table_size(area_capacity) + 4095) / 4096 * 4096;
@@ -93,13 +103,13 @@ static long area_action(int signal, const struct kernel_action *action, struct k
 }
 
 // What the kernel has.
-static struct kernel_action kernel_has(int signal) {
+static inline struct kernel_action kernel_has(int signal) {
   struct kernel_action found;
   CHECK(syscall(SYS_rt_sigaction, signal, NULL, &found, 8) == 0);
   return found;
 }
 
-static int area_is_stub(void *address) {
+static inline int area_is_stub(void *address) {
   return (char *)address >= area + POD_AREA_STUBS && (char *)address < area + POD_AREA_STUBS + POD_AREA_STUBS_SIZE;
 }
 

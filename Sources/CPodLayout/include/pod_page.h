@@ -92,8 +92,8 @@ struct pod_page_cache {
   uint32_t sharers;
 };
 
-// The boundary table, in as far as the page acts by it. `index[N]` is where the first row of call N begins in `bytes`, 0 where
-// the page has none.
+// The boundary table, in as far as the page acts by it (BoundaryTable+Page.swift). `index[N]` is where the first row of call N
+// begins in `bytes`, 0 where the page has none: such calls it passes on.
 #define POD_PAGE_RULES_MAGIC 0x31656c75u
 #define POD_PAGE_CALLS 512
 struct pod_page_rules {
@@ -104,6 +104,46 @@ struct pod_page_rules {
   // the supervisor had it is made again.
   uint8_t unbroken[POD_PAGE_CALLS / 8];
   uint8_t bytes[];
+};
+
+// A row: this, its conditions, all of which must hold, the places where names go in, and those where they come out. The next
+// row of the call follows; the first one that holds is meant. One of size 0 ends them.
+struct pod_page_row {
+  uint16_t size; // with all that belongs to it, a multiple of 8
+  uint8_t action; // enum pod_page_action
+  uint8_t conditions;
+  uint8_t inputs;
+  uint8_t outputs;
+  uint8_t reserved[2];
+};
+
+enum pod_page_action {
+  POD_PAGE_PASSES = 1,     // the page makes the call as it is
+  POD_PAGE_IDENTIFIES = 2, // it is answered from the table (page/identity.h)
+  POD_PAGE_TRANSLATES = 3, // the page makes the call and translates the places (page/rules.h)
+  POD_PAGE_WAITS = 4,      // the page waits for a child (page/births.h)
+};
+
+// An argument that must have a value under a mask.
+struct pod_page_condition {
+  uint64_t mask;
+  uint64_t value;
+  uint64_t argument;
+};
+
+// A place of a name. One that goes in is an argument, a thread's name, and 0 means the calling thread.
+struct pod_page_place {
+  uint8_t kind; // enum pod_page_place_kind
+  uint8_t argument;
+  uint8_t is_group_negated; // -N is the group N; otherwise negative values are no names
+  uint8_t reserved;
+  uint32_t offset;
+};
+
+enum pod_page_place_kind {
+  POD_PAGE_ARGUMENT = 1, // the argument
+  POD_PAGE_RESULT = 2,   // the call's result
+  POD_PAGE_FIELD = 3,    // 32 bits, `offset` bytes into what the argument points to, if it isn't null
 };
 
 #endif

@@ -82,6 +82,13 @@ static inline long page_ask(word number) {
   return page_raw(number, none);
 }
 
+// Whether the page has a part in a call, and so may make it itself: else it is nobody's but the supervisor's, who may ask a
+// rule of the embedder's, and what is asked of the kernel gets an answer for the program.
+static inline int page_has_rows(word number) {
+  const struct pod_page_rules *rules = page_rules();
+  return number < POD_PAGE_CALLS && rules->magic == POD_PAGE_RULES_MAGIC && rules->index[number] != 0;
+}
+
 // Whether a notification of the call never ends with EINTR by itself: then a signal cut it off before the supervisor had it,
 // and it is made again.
 static inline int page_is_unbroken(word number) {
