@@ -73,6 +73,15 @@ let package = Package(
       ],
       swiftSettings: strict),
 
+    // The page's C with a kernel of the tests'.
+    .target(
+      name: "CPodPageModel", dependencies: ["CPodLayout"], path: "Tests/CPodPageModel",
+      cSettings: [.define("POD_PAGE_MODEL")]),
+    .testTarget(
+      name: "PodPageTests",
+      dependencies: ["PodCore", "PodMock", "CPodLayout", "CPodPageModel", system],
+      swiftSettings: strict),
+
     .target(
       name: "PodTestSupport",
       dependencies: ["PodCore", "PodPtrace", "PodSeccomp", subprocess, system],

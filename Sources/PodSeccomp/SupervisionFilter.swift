@@ -19,10 +19,11 @@ public import SystemPackage
 /// Source: DESIGN.md §5; seccomp_unotify(2).
 package enum SupervisionFilter {
   /// Calls in which no name crosses and which the supervisor still has to see: an exec, because a short attach attends
-  /// it, the end of a thread, which nothing else reports, and a C library's first call, at which the pod's area comes.
-  package static let watched: Set<Syscall> = [.execve, .execveat, .exit, .set_tid_address]
+  /// it, and the end of a thread, which nothing else reports.
+  package static let watched: Set<Syscall> = [.execve, .execveat, .exit]
 
-  /// Calls by which the supervisor hears of a program that has no page yet: the first one that a C library makes.
+  /// Calls by which the supervisor hears of a program that has no page yet: the first one that a C library makes, at which
+  /// the pod's area comes.
   package static let watchedOutside: Set<Syscall> = [.set_tid_address]
 
   /// What becomes of each call of a pod's programs.

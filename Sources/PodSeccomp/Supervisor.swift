@@ -28,7 +28,7 @@ final class Supervisor: Sendable {
   let attendance = Attendance()
   /// What the page's code in the pod's processes has begun.
   let births = PageBirths()
-  /// What lies in each process, where it can be brought there.
+  /// What of the pod lies in its processes; nil where nothing does.
   let area: PodArea?
   let awaitedAreas = AwaitedAreas()
   /// How many filters each process of the pod has that has none of its own.
@@ -82,9 +82,7 @@ final class Supervisor: Sendable {
     identities = Self.identities(setup)
     pool = ReceiverPool()
     filterCount = ProcessStatus.Disturbances(of: launcher)?.filters ?? 0
-    // What the embedder's rules want to see is no bootstrap.
-    let isSeen = setup.names.interposers.contains { !$0.calls.isDisjoint(with: Bootstrap.calls) }
-    area = isSeen ? nil : setup.area
+    area = setup.area
   }
 
   private static func identities(_ setup: PodSetup) -> [Identity] {

@@ -38,6 +38,10 @@
 #define POD_PAGE_MAGIC 0x706f642d70616765ull // "pod-page"
 enum pod_page_hypercall {
   POD_HYPERCALL_INJECTED = 1, // (result): the area is mapped, or a negative errno says why not
+  // (number, a, b, c): the call `number` with these arguments, as the program made it: with virtual names, and to be answered
+  // with them. For calls that the filter lets pass when they come from the page, but that the page can't do alone: a name
+  // that the table doesn't have, a rule of the embedder's. The supervisor serves it as if the call itself were notified.
+  POD_HYPERCALL_CALL = 2,
   // A process or thread is about to be made: (flags of clone | number of the call << 32, the words for its number: the
   // maker's, its own; the control block of the thread that it is to be or of the caller). Answers a ticket.
   POD_HYPERCALL_BIRTH_BEGIN = 16,
@@ -77,15 +81,16 @@ static inline enum pod_page_birth_kind pod_page_birth_kind(uint64_t flags, uint6
   return POD_PAGE_BIRTH_ON_STACK;
 }
 
-// Zeroes after a fork: nothing is known of the process yet. A process that shares memory with its maker shares this.
+// Zeroes after a fork: nothing is known of the process yet.
 struct pod_page_cache {
-  uint32_t state; // enum pod_cache_state
-  uint32_t sharers; // how many processes made with CLONE_VM may run in this memory beside its owner
-  int32_t process; // virtual
-  int32_t physical_process;
-  uint32_t slot; // of the process's entry in the table
+  // Whose memory it is: the slot of the process's entry << 32 | its virtual name. While that is being looked up, its physical
+  // name << 32. One word: a look-up may be cut off by a signal whose handler forks, and what it then finds is of the parent,
+  // so it must not count in the child, whose word isn't the parent's.
+  uint64_t process;
+  // How many processes made with CLONE_VM may run in this memory beside its owner. While there are any, nobody believes
+  // `process`. Counted up before such a process is made.
+  uint32_t sharers;
 };
-enum pod_cache_state { POD_CACHE_PENDING = 0, POD_CACHE_FILLING = 1, POD_CACHE_VALID = 2 };
 
 // The boundary table, in as far as the page acts by it. `index[N]` is where the first row of call N begins in `bytes`, 0 where
 // the page has none.

@@ -4,6 +4,8 @@
 
 #include "../../CPodLayout/include/pod_page.h"
 
+#include "steps.h"
+
 typedef unsigned long word;
 
 // What a program's call came with. The order is that in which POD_PAGE_ENTER pushes.
@@ -15,17 +17,21 @@ struct pod_page_frame {
 };
 
 #ifdef POD_PAGE_MODEL
-// The tests' kernel and area.
-extern long (*pod_page_model_kernel)(word number, const word arguments[6]);
-extern char *pod_page_model_base;
+// The tests' kernel and area (CPodPageModel.h), of the process that the thread is made to be.
 static inline long page_raw(word number, const word arguments[6]) {
-  return pod_page_model_kernel(number, arguments);
+  return pod_page_model->kernel(pod_page_model->context, number, arguments);
 }
-static inline char *page_base(void) { return pod_page_model_base; }
+static inline char *page_base(void) { return pod_page_model->base; }
+static inline const struct pod_table *page_table(void) {
+  return pod_page_model->table ? pod_page_model->table
+                               : (const struct pod_table *)(pod_page_model->base + POD_AREA_TABLE);
+}
+static inline int page_step(enum pod_page_step step, int32_t name) {
+  return pod_page_model->step ? pod_page_model->step(pod_page_model->context, step, name) : 1;
+}
 #else
-extern char page_entries[] __attribute__((visibility("hidden")));
+// Where `page_entries` is. In assembly, since to C all else that lies around it would be out of its bounds.
 static inline char *page_base(void) {
-  // Not as the compiler sees it: there is more around the code than it knows of.
   char *base;
   __asm__("lea page_entries(%%rip), %0" : "=r"(base));
   return base;
@@ -41,20 +47,63 @@ static inline long page_raw(word number, const word arguments[6]) {
                    : "rcx", "r11", "memory");
   return result;
 }
+static inline const struct pod_table *page_table(void) {
+  return (const struct pod_table *)(page_base() + POD_AREA_TABLE);
+}
+// Called before each step that other processes' steps may come between; the tests' explorer yields here, and leaves out a
+// step to show what it protects from. `name`: what it is about.
+static inline int page_step(enum pod_page_step step, int32_t name) {
+  (void)step;
+  (void)name;
+  return 1;
+}
 #endif
 
 static inline const struct pod_page_rules *page_rules(void) {
   return (const struct pod_page_rules *)(page_base() + POD_AREA_RULES);
-}
-static inline const struct pod_table *page_table(void) {
-  return (const struct pod_table *)(page_base() + POD_AREA_TABLE);
 }
 static inline struct pod_page_cache *page_cache(void) {
   return (struct pod_page_cache *)(page_base() + POD_AREA_CACHE);
 }
 static inline uint64_t *page_handlers(void) { return (uint64_t *)(page_base() + POD_AREA_HANDLERS); }
 
+// Source: asm/unistd_64.h.
+enum {
+  call_getpid = 39, call_getppid = 110, call_getpgrp = 111, call_getpgid = 121, call_getsid = 124, call_gettid = 186,
+};
+
 // Source: linux/errno.h.
 enum { page_interrupted = 4, page_no_process = 3, page_no_child = 10, page_fault = 14, page_invalid = 22, page_no_call = 38 };
+
+// A call without arguments.
+static inline long page_ask(word number) {
+  const word none[6] = {0};
+  return page_raw(number, none);
+}
+
+// Whether a notification of the call never ends with EINTR by itself: then a signal cut it off before the supervisor had it,
+// and it is made again.
+static inline int page_is_unbroken(word number) {
+  const struct pod_page_rules *rules = page_rules();
+  return number < POD_PAGE_CALLS && rules->unbroken[number / 8] >> number % 8 & 1;
+}
+
+// The program's call as it is.
+static inline long page_pass(const struct pod_page_frame *frame) {
+  long result;
+  do result = page_raw(frame->number, frame->arguments);
+  while (result == -page_interrupted && page_is_unbroken(frame->number));
+  return result;
+}
+
+// The program's call, done by the supervisor even if the filter would let it pass from here. It has at most three arguments.
+static __attribute__((noinline)) long page_have_done(const struct pod_page_frame *frame) {
+  const word arguments[6] = {
+      POD_PAGE_MAGIC, POD_HYPERCALL_CALL, frame->number, frame->arguments[0], frame->arguments[1], frame->arguments[2]};
+  long result;
+  do result = page_raw(call_getpid, arguments);
+  while (result == -page_interrupted && page_is_unbroken(frame->number));
+  return result;
+}
 
 #endif
