@@ -69,15 +69,24 @@ extension Receiver {
 
   func endBirth(_ notification: Notification, _ thread: PodThread) {
     let words = notification.arguments
+    let kernel = CallResult(word: words.d)
     let result = supervisor.births.end(
       Int32(truncatingIfNeeded: words.c), PhysicalName(rawValue: thread.tid),
-      stack: RemoteAddress(rawValue: words.e), CallResult(word: words.d), supervisor
+      stack: RemoteAddress(rawValue: words.e), kernel, supervisor
     ) { birth, name in
       if birth.flags & CloneFlags.parentSetTID != 0, birth.flags & CloneFlags.pidfd == 0 {
         store(name, at: birth.words.maker, of: birth, notification)
       }
     }
-    answer(notification, result ?? .failure(.invalidArgument))
+    // Nobody knows any more of a birth that so many were begun after.
+    let processes = supervisor.names.processes
+    answer(
+      notification,
+      result
+        ?? kernel.map { number in
+          let physical = PhysicalName<ProcessID>(rawValue: Int32(truncatingIfNeeded: number))
+          return Int(processes.virtual(of: physical)?.rawValue ?? 0)
+        })
   }
 
   /// Stores a newborn's name where the kernel has stored its number, unless the kernel compares what is there.
@@ -164,8 +173,8 @@ extension Receiver {
     }
     let physical = PhysicalName<ProcessID>(rawValue: Int32(truncatingIfNeeded: number))
     let isReaped = words.f != 0
-    let isKnown = supervisor.knows(physical.rawValue)
-    if isReaped, !isKnown,
+    // Who was asked for by name has one.
+    if isReaped, words.c == 0, !supervisor.knows(physical),
       let name = supervisor.births.lose(
         physical, of: PhysicalName(rawValue: thread.process.tgid))
     {
@@ -216,8 +225,10 @@ extension Supervisor: BirthWitness {
     }
   }
 
-  /// Whether a number is a process's that has not been waited for, as far as is known.
-  func knows(_ tgid: Int32) -> Bool { process(tgid).map { !$0.isForgotten } ?? false }
+  /// Whether a number is that of a process of the pod, or was lately.
+  func knows(_ process: PhysicalName<ProcessID>) -> Bool {
+    self.process(process.rawValue) != nil || names.processes.virtual(of: process) != nil
+  }
 
   /// Takes in a task of the pod that waits for an answer and whose birth nobody knows any more: its maker was killed.
   ///

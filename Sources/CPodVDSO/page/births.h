@@ -31,7 +31,7 @@ _Static_assert(sizeof(struct pod_page_birth) == POD_PAGE_BIRTH_SIZE, "page_birth
 enum { page_clone_vm = 0x100, page_clone_vfork = 0x4000, page_clone_thread = 0x10000, page_clone_set_tls = 0x80000,
        page_clone_set_words = 0x1100000 };
 // Source: asm/unistd_64.h, asm/prctl.h.
-enum { page_nr_getpid = 39, page_nr_clone = 56, page_nr_fork = 57, page_nr_vfork = 58, page_nr_wait4 = 61,
+enum { page_nr_clone = 56, page_nr_fork = 57, page_nr_vfork = 58, page_nr_wait4 = 61,
        page_nr_arch_prctl = 158, page_nr_waitid = 247, page_arch_get_fs = 0x1003 };
 
 // Tells or asks the supervisor. One that a signal cut off before the supervisor had it is made again.
@@ -39,7 +39,7 @@ static inline long page_hypercall(enum pod_page_hypercall what, word a, word b, 
   const word arguments[6] = {POD_PAGE_MAGIC, what, a, b, c, d};
   long result;
   do
-    result = page_raw(page_nr_getpid, arguments);
+    result = page_raw(call_getpid, arguments);
   while (result == -page_interrupted);
   return result;
 }

@@ -47,8 +47,8 @@ package final class PageBirth: @unchecked Sendable {
   private let lock = Mutex(())
   private var transaction: Transaction?
   private var newborn: PhysicalName<ProcessID>?
-  /// Who was taken in; 0 before.
-  private let taken = Atomic<Int32>(0)
+  /// Who was taken in, once its maker has spoken; 0 before.
+  private let settled = Atomic<Int32>(0)
   private var name: VirtualName<ProcessID>?
   private var isDropped = false
   private var hasBegun = false
@@ -100,7 +100,6 @@ package final class PageBirth: @unchecked Sendable {
     }
     (newborn, self.name) = (candidate, name)
     witness.takeIn(candidate, name, of: self)
-    taken.store(candidate.rawValue, ordering: .relaxed)
     return name
   }
 
@@ -134,7 +133,10 @@ package final class PageBirth: @unchecked Sendable {
   ) -> CallResult {
     lock.withLock { _ in
       hasEnded = true
-      defer { transaction = nil }
+      defer {
+        transaction = nil
+        settled.store(newborn?.rawValue ?? 0, ordering: .relaxed)
+      }
       guard case .success(let number) = kernel else {
         _ = transaction?.leave(kernel)
         return kernel
@@ -193,8 +195,9 @@ package final class PageBirth: @unchecked Sendable {
   }
 
   fileprivate var isOver: Bool { lock.withLock { _ in hasBegun && hasEnded } }
-  fileprivate func made(_ process: PhysicalName<ProcessID>) -> Bool {
-    taken.load(ordering: .relaxed) == process.rawValue
+  /// Whether only a newborn hasn't spoken that has this number.
+  fileprivate func awaitsOnly(_ newborn: PhysicalName<ProcessID>) -> Bool {
+    settled.load(ordering: .relaxed) == newborn.rawValue
   }
 }
 
@@ -331,7 +334,7 @@ package final class PageBirths: Sendable {
   package func drop(_ process: PhysicalName<ProcessID>) {
     // The lock of a birth is never taken inside this one's.
     let births = state.withLock { Array($0.births.values) }
-    remove(births.filter { $0.process == process || $0.made(process) })
+    remove(births.filter { $0.process == process || $0.awaitsOnly(process) })
   }
 
   /// A thread has ended.
