@@ -11,7 +11,7 @@ extension ModelProcess {
   ///
   /// - Parameter filter: Which calls the filter lets pass when they come from the page.
   convenience init(
-    _ process: MockProcess, of pod: MockPod, rules: [UInt8] = [],
+    _ process: MockProcess, of pod: MockPod, rules: [UInt8] = BoundaryTable.standard.pageRules(),
     filter: Set<Syscall> = [.getpid, .gettid, .getppid]
   ) {
     self.init(table: pod.names.processes.space.memory.start, rules: rules)

@@ -69,6 +69,7 @@ static inline uint64_t *page_handlers(void) { return (uint64_t *)(page_base() + 
 
 // Source: asm/unistd_64.h.
 enum {
+  call_rt_sigaction = 13, call_rt_sigprocmask = 14,
   call_getpid = 39, call_getppid = 110, call_getpgrp = 111, call_getpgid = 121, call_getsid = 124, call_gettid = 186,
 };
 
@@ -79,6 +80,13 @@ enum { page_interrupted = 4, page_no_process = 3, page_no_child = 10, page_fault
 static inline long page_ask(word number) {
   const word none[6] = {0};
   return page_raw(number, none);
+}
+
+// Whether the page has a part in a call, and so may make it itself: else it is nobody's but the supervisor's, who may ask a
+// rule of the embedder's, and what is asked of the kernel gets an answer for the program.
+static inline int page_has_rows(word number) {
+  const struct pod_page_rules *rules = page_rules();
+  return number < POD_PAGE_CALLS && rules->magic == POD_PAGE_RULES_MAGIC && rules->index[number] != 0;
 }
 
 // Whether a notification of the call never ends with EINTR by itself: then a signal cut it off before the supervisor had it,

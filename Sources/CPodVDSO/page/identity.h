@@ -47,6 +47,8 @@ static inline uint64_t page_word_of(struct page_process process) {
 // same. A process that shares the memory finds another, so it keeps nothing.
 static __attribute__((noinline)) struct page_process page_look_up_self(void) {
   struct pod_page_cache *cache = page_cache();
+  struct page_process none = {0, 0};
+  if (!page_has_rows(call_getpid)) return none;
   for (;;) {
     uint64_t known = __atomic_load_n(&cache->process, __ATOMIC_RELAXED);
     uint32_t physical = (uint32_t)page_ask(call_getpid);
@@ -100,6 +102,7 @@ static inline struct pod_entry_view page_own_entry(void) {
 
 // The virtual name of the calling thread; 0 for unknown.
 static int32_t page_thread(void) {
+  if (!page_has_rows(call_gettid)) return 0;
   struct page_process self = page_self();
   struct pod_entry_view view = page_find_physical((int32_t)page_ask(call_gettid));
   if (self.name == 0 || view.slot == 0) return 0;
@@ -133,6 +136,11 @@ static int32_t page_membership(int32_t process, int link) {
   if (view.slot != 0 && view.flags & POD_ENTRY_THREAD) view = page_find_virtual(view.links[page_link_process]);
   if (view.slot == 0 || view.flags & POD_ENTRY_THREAD) return 0;
   return view.links[link];
+}
+
+static inline int page_is_identity(word number) {
+  return number == call_getpid || number == call_gettid || number == call_getppid || number == call_getpgrp ||
+         number == call_getpgid || number == call_getsid;
 }
 
 // An identity call.
