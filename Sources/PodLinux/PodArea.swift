@@ -106,6 +106,10 @@ package final class PodArea: TableMemory {
     ).copyBytes(from: rules)
   }
 
+  /// The first bytes of the code, by which it is known again.
+  package static let beginning: [UInt8] = Array(
+    UnsafeRawBufferPointer(start: CPodVDSO_page_image_bytes(), count: 16))
+
   // MARK: TableMemory
 
   package var start: UnsafeMutableRawPointer { mapping.advanced(by: Int(POD_AREA_TABLE)) }
@@ -164,14 +168,16 @@ package final class PodArea: TableMemory {
     return reading
   }
 
-  /// A place that neither the kernel's layouts nor programs that choose addresses by themselves use: above heaps and
-  /// programs (0x55…, 0x56…), below libraries (0x7e… and 0x7f…). It is at random so that nobody builds on it, not for safety.
+  /// A place that neither the kernel's layouts nor programs that choose addresses by themselves use: below what the kernel
+  /// gives to libraries and mappings (from 0x7efb… on downwards), above everything else. Programs that were built with a
+  /// sanitizer end when they find anything mapped in the middle, which to them is shadow memory. It is at random so that
+  /// nobody builds on it, not for safety.
   ///
-  /// Source: arch/x86/mm/mmap.c; arch/x86/include/asm/elf.h, `ELF_ET_DYN_BASE`.
+  /// Source: arch/x86/mm/mmap.c; compiler-rt's tsan_platform.h and msan.h, "x86_64".
   private static func randomBase() -> RemoteAddress {
-    let lowest: UInt64 = 0x6d00_0000_0000
+    let lowest: UInt64 = 0x7e80_0000_0000
     let step: UInt64 = 2 << 20
-    return RemoteAddress(rawValue: lowest + UInt64.random(in: 1..<1 << 22) * step)
+    return RemoteAddress(rawValue: lowest + UInt64.random(in: 1..<1 << 17) * step)
   }
 
   /// `mov $number, %eax; jmp` to the code that serves signals.

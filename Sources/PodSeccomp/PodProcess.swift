@@ -62,6 +62,13 @@ private enum ProcessStart {
   }
 }
 
+/// How many address spaces of a pod are still to get its area.
+final class AwaitedAreas: Sendable {
+  private let count = Atomic<Int>(0)
+  var isEmpty: Bool { count.load(ordering: .relaxed) == 0 }
+  fileprivate func change(by difference: Int) { count.add(difference, ordering: .relaxed) }
+}
+
 /// One address space of the pod, shared by threads and by processes made with `CLONE_VM`.
 final class AddressSpace: Sendable {
   private struct State {
@@ -78,12 +85,65 @@ final class AddressSpace: Sendable {
   /// What one transaction may use of it.
   static let slotSize = 512
 
-  init() { state = Mutex(State()) }
+  private let area: Mutex<AreaState>
+  /// Whether the pod's area is still to come, or on its way.
+  private let awaited: Atomic<Bool>
+  private let count: AwaitedAreas
+
+  /// The space of a program that was just executed.
+  ///
+  /// - Parameters:
+  ///   - count: Counts it until its area has come.
+  ///   - getsArea: Whether the pod has an area.
+  init(_ count: AwaitedAreas = AwaitedAreas(), getsArea: Bool = false) {
+    state = Mutex(State())
+    area = Mutex(getsArea ? .awaited : .absent)
+    awaited = Atomic(getsArea)
+    self.count = count
+    if getsArea { count.change(by: 1) }
+  }
 
   /// The copy that a fork makes: the same mappings at the same addresses.
   init(copying other: AddressSpace) {
     let (gate, scratch) = other.state.withLock { ($0.gate, $0.scratch) }
     state = Mutex(State(gate: gate, scratch: scratch))
+    area = Mutex(.absent)
+    awaited = Atomic(false)
+    count = other.count
+    withArea { state in
+      state = other.area.withLock { $0 }
+      // The code that is to be put back is the copy's own, but nobody waits in the bootstrap there.
+      if case .onItsWay = state { state = .absent }
+    }
+  }
+
+  deinit { if awaitsArea { count.change(by: -1) } }
+
+  /// Whether notifications are to be looked at for the sake of the pod's area.
+  var awaitsArea: Bool { awaited.load(ordering: .relaxed) }
+
+  /// Whether calls can be made in the pod's area.
+  var hasArea: Bool {
+    area.withLock { state in
+      if case .mapped = state { true } else { false }
+    }
+  }
+
+  /// Does a step of what brings the pod's area, or looks how far it has come.
+  func withArea<T>(_ body: (inout AreaState) -> T) -> T {
+    area.withLock { state in
+      defer {
+        let isAwaited =
+          switch state {
+          case .awaited, .onItsWay: true
+          case .mapped, .absent: false
+          }
+        if awaited.exchange(isAwaited, ordering: .relaxed) != isAwaited {
+          count.change(by: isAwaited ? 1 : -1)
+        }
+      }
+      return body(&state)
+    }
   }
 
   /// The page with our code; see ``Gate``.

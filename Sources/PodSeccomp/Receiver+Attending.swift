@@ -1,4 +1,5 @@
 internal import CLinux
+internal import CPodLayout
 internal import Glibc
 internal import PodCore
 internal import PodLinux
@@ -13,7 +14,7 @@ extension Receiver {
   /// Attaches to a thread that waits for an answer, and answers it so that it stands still.
   ///
   /// - Returns: nil when it is gone.
-  private func attach(
+  func attach(
     _ notification: Notification, _ thread: PodThread
   ) -> AttachedThread? {
     let attached: AttachedThread
@@ -40,14 +41,44 @@ extension Receiver {
   }
 
   /// Makes a call in its caller's context.
-  func attend(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
+  ///
+  /// - Parameter inArea: Whether the caller is to make it itself, in the pod's area, if it can.
+  func attend(
+    _ notification: Notification, _ call: Syscall, _ thread: PodThread, inArea: Bool = false
+  ) {
     defer { supervisor.attendance.end() }
     guard let attached = attach(notification, thread) else { return }
     let host = AttachedCaller(thread, supervisor)
     host.hold(attached)
     host.comeWithinReach()
+    if inArea, enterArea(attached, call, thread) {
+      host.letGo()
+      return
+    }
     attend(host, attached, call, notification.arguments)
     host.endScratch()
+  }
+
+  /// Sends a thread that stands behind its call into the pod's area, which makes the call and returns to the program.
+  ///
+  /// - Returns: Whether the thread was let go: else it is held as before, since there is no area in its memory, it is there
+  ///   already, or has no stack.
+  private func enterArea(_ attached: AttachedThread, _ call: Syscall, _ thread: PodThread) -> Bool {
+    let space = thread.process.space
+    guard let area = supervisor.area, space.hasArea,
+      !area.isCode(attached.registers.instructionPointer)
+    else { return false }
+    do throws(Errno) {
+      // The program may have unmapped it, or have something else there.
+      let entry = area.base.advanced(by: Int(POD_PAGE_ENTER))
+      let found = try RemoteMemory().readBytes(
+        entry, count: PodArea.beginning.count, stopped: attached.tid)
+      guard found == PodArea.beginning else { return false }
+      try attached.enter(entry, for: call)
+      return true
+    } catch {
+      return false
+    }
   }
 
   private func attend(

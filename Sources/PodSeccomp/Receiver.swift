@@ -14,7 +14,7 @@ internal import SystemPackage
 /// It is made inside its thread and never leaves it, since ptrace works from the seizing thread only.
 final class Receiver {
   let supervisor: Supervisor
-  private let listener: Int32
+  let listener: Int32
   /// Whether the notification just taken was left to somebody else.
   private var hasDeferred = false
   private var buffers: NotificationBuffers
@@ -145,7 +145,7 @@ final class Receiver {
     let number = notification.number
     let first = notification.arguments.a
     guard number < supervisor.identities.count, first != Gate.magic, first != PodInit.bornMagic,
-      first != UInt64(POD_PAGE_MAGIC)
+      first != UInt64(POD_PAGE_MAGIC), first != Bootstrap.magic
     else { return nil }
     let identity = supervisor.identities[number]
     guard identity != .none,
@@ -155,6 +155,11 @@ final class Receiver {
       let thread = supervisor.thread(notification.tid), supervisor.isInHandler(thread)
     {
       return thread.process.tgid
+    }
+    if !supervisor.awaitedAreas.isEmpty,
+      supervisor.thread(notification.tid)?.process.space.awaitsArea ?? false
+    {
+      return nil
     }
     return identity == .process ? caller.process.rawValue : caller.thread.rawValue
   }
@@ -222,6 +227,11 @@ final class Receiver {
       if notification.instructionPointer == gate.afterCall, Self.goesOnAtGate(call, arguments) {
         letPass(notification)
         return
+      }
+    }
+    if let area = supervisor.area, process.space.awaitsArea {
+      return slowly(notification) {
+        if !brings(area, notification, call, thread) { dispatch(notification, call, thread) }
       }
     }
     dispatch(notification, call, thread)
@@ -335,7 +345,7 @@ final class Receiver {
   }
 
   /// Kills who waits for an answer.
-  private func kill(_ notification: Notification) {
+  func kill(_ notification: Notification) {
     let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(notification.tid, 0x80))
     // While it waits for us, its number is its own.
     guard pidfd.rawValue >= 0, CLinux_seccomp_id_valid(listener, notification.id) == 0 else {

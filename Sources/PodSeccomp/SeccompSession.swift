@@ -40,6 +40,7 @@ final class SeccompSession: BackendSession {
     let filter: [UInt8]
     do throws(Errno) {
       filter = try SupervisionFilter.rules(for: setup).program().bytes
+      try setup.area?.write(rules: SupervisionFilter.pageRules(for: setup))
     } catch {
       throw PodError(
         .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error

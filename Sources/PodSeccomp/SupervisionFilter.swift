@@ -22,7 +22,8 @@ package enum SupervisionFilter {
   /// it, and the end of a thread, which nothing else reports.
   package static let watched: Set<Syscall> = [.execve, .execveat, .exit]
 
-  /// Calls by which the supervisor hears of a program that has no page yet: the first one that a C library makes.
+  /// Calls by which the supervisor hears of a program that has no page yet: the first one that a C library makes, at which
+  /// the pod's area comes.
   package static let watchedOutside: Set<Syscall> = [.set_tid_address]
 
   /// What becomes of each call of a pod's programs.
@@ -30,6 +31,12 @@ package enum SupervisionFilter {
     rules(
       for: setup.names.boundary, interposers: setup.names.interposers,
       reportsRefusals: setup.configuration.tracesCalls, page: setup.area?.base)
+  }
+
+  /// The same for the code that lies in the pod's processes: what it does by itself.
+  package static func pageRules(for setup: PodSetup) -> [UInt8] {
+    setup.names.boundary.pageRules(
+      interposers: setup.names.interposers, watched: watched.union(watchedOutside))
   }
 
   fileprivate static func rules(

@@ -24,10 +24,13 @@ final class Supervisor: Sendable {
   let receiving = Mutex(())
   /// What is answered without looking any further, by call number.
   let identities: [Identity]
-  /// What of the pod lies in its processes; nil where nothing does.
-  let area: PodArea?
   let pool: ReceiverPool
   let attendance = Attendance()
+  /// What of the pod lies in its processes; nil where nothing does.
+  let area: PodArea?
+  let awaitedAreas = AwaitedAreas()
+  /// How many filters each process of the pod has that has none of its own.
+  let filterCount: Int
 
   /// An answer that is constant per task.
   enum Identity: UInt8 {
@@ -69,7 +72,6 @@ final class Supervisor: Sendable {
   ) {
     self.setup = setup
     names = setup.names
-    area = setup.area
     self.podInit = podInit
     self.listener = listener
     self.launcher = launcher
@@ -77,6 +79,8 @@ final class Supervisor: Sendable {
     wakesReceivers = KernelRelease.current >= KernelRelease(6, 11)
     identities = Self.identities(setup)
     pool = ReceiverPool()
+    filterCount = ProcessStatus.Disturbances(of: launcher)?.filters ?? 0
+    area = setup.area
   }
 
   private static func identities(_ setup: PodSetup) -> [Identity] {
@@ -511,7 +515,7 @@ final class Supervisor: Sendable {
     }
     add(thread: process.tgid, of: process)
     process.space.leave()
-    process.space = AddressSpace()
+    process.space = AddressSpace(awaitedAreas, getsArea: area != nil)
     process.dumpable = nil
     process.mayBeOutOfReach = true
     process.speaksForInit = false

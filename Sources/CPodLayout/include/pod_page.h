@@ -27,7 +27,7 @@
 
 // Entry points, at the beginning of the code.
 #define POD_PAGE_ENTER 0x00 // a call of the program's: its registers, but that rsp is 136 less and the return address is there
-#define POD_PAGE_SETUP 0x10 // the end of the injection, from the bootstrap
+#define POD_PAGE_SETUP 0x10 // the injection's second half, from the bootstrap: it returns to r8, with its result in r9
 #define POD_PAGE_SIGNAL 0x20 // a signal, from the stub whose number is in eax
 
 // Stubs: number N of so many is at base + POD_AREA_STUBS + N * POD_PAGE_STUB_SIZE, its handler is word N of `handlers`.

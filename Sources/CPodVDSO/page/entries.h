@@ -24,8 +24,6 @@ __asm__(".section .entries, \"ax\"\n"
         "  add $8, %rsp\n"
         "  pop %rdi\n  pop %rsi\n  pop %rdx\n  pop %r10\n  pop %r8\n  pop %r9\n  popfq\n"
         "  ret $128\n"
-        // Until there is an injection: nobody comes here.
-        "page_setup:\n  ud2\n"
         // Until handlers have stubs: nobody comes here.
         "page_signal:\n  ud2\n"
         ".text\n");

@@ -6,6 +6,7 @@
 #include "entries.h"
 #include "identity.h"
 #include "rules.h"
+#include "setup.h"
 
 // A call of the program's. Whatever the page has no way of its own for is made from here as it is, and is a notification, but
 // for calls that the filter lets pass from here because the page makes them itself.
