@@ -76,6 +76,7 @@ final class AddressSpace: Sendable {
     var sharers = 1
     var gate: RemoteAddress?
     var scratch: RemoteAddress?
+    var hasStubs = false
     var usedSlots: Set<Int> = []
   }
   private let state: Mutex<State>
@@ -105,8 +106,8 @@ final class AddressSpace: Sendable {
 
   /// The copy that a fork makes: the same mappings at the same addresses.
   init(copying other: AddressSpace) {
-    let (gate, scratch) = other.state.withLock { ($0.gate, $0.scratch) }
-    state = Mutex(State(gate: gate, scratch: scratch))
+    let known = other.state.withLock { $0 }
+    state = Mutex(State(gate: known.gate, scratch: known.scratch, hasStubs: known.hasStubs))
     area = Mutex(.absent)
     awaited = Atomic(false)
     count = other.count
@@ -144,6 +145,12 @@ final class AddressSpace: Sendable {
       }
       return body(&state)
     }
+  }
+
+  /// Whether a handler may have a stub in the pod's area.
+  var hasStubs: Bool {
+    get { state.withLock { $0.hasStubs } }
+    set { state.withLock { $0.hasStubs = newValue } }
   }
 
   /// The page with our code; see ``Gate``.

@@ -194,6 +194,7 @@ final class Receiver {
       }
       return
     }
+    if isNewborn(notification, call, arguments) { return greetNewborn(notification) }
     guard let thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
     if Self.introduces(call, arguments), !supervisor.isThere(thread) {
       return serveUnknown(notification, call)
@@ -248,6 +249,7 @@ final class Receiver {
       supervisor.ending(thread: thread)
       letPass(notification)
       return
+    case .rt_sigaction: return setAction(notification, thread)
     default: break
     }
     let row = supervisor.names.boundary.row(for: call, arguments)
@@ -263,12 +265,13 @@ final class Receiver {
     case _ where Self.onlyLooks(call, arguments, supervisor):
       lookAt(notification, call, thread)
     default:
-      slowly(notification) { attend(notification, call, thread) }
+      let inArea = mayEnterArea(call, arguments, thread)
+      slowly(notification) { attend(notification, call, thread, inArea: inArea) }
     }
   }
 
   /// Does what takes the receiver away from notifications, if another one is there for them.
-  private func slowly(_ notification: Notification, _ body: () -> Void) {
+  func slowly(_ notification: Notification, _ body: () -> Void) {
     let supervisor = supervisor
     if supervisor.pool.mayAttend(
       notification, { () throws(Errno) in try Receiver.start(supervisor) })
@@ -339,6 +342,11 @@ final class Receiver {
       if !isBorn { kill(notification) }
       return
     }
+    // A program that makes a child in the middle of the page's code.
+    if let thread = takeInNewborn(notification) {
+      guard let call else { answer(notification, .failure(.noFunction)); return }
+      return dispatch(notification, call, thread)
+    }
     // A name that isn't there may be given at this moment, and its thread has not run before; anybody else is nobody's.
     kill(notification)
     answer(notification, .failure(.notPermitted))
@@ -398,7 +406,7 @@ final class Receiver {
   }
 
   /// The embedder's own rules, where no others follow.
-  private func passesInterposers(
+  func passesInterposers(
     _ notification: Notification, _ call: Syscall, _ thread: PodThread
   ) -> Bool {
     let interposers = supervisor.names.interposers.filter { $0.calls.contains(call) }

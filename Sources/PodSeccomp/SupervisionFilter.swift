@@ -22,9 +22,9 @@ package enum SupervisionFilter {
   /// it, and the end of a thread, which nothing else reports.
   package static let watched: Set<Syscall> = [.execve, .execveat, .exit]
 
-  /// Calls by which the supervisor hears of a program that has no page yet: the first one that a C library makes, at which
-  /// the pod's area comes.
-  package static let watchedOutside: Set<Syscall> = [.set_tid_address]
+  /// Calls that the supervisor has to see where there is a page, unless the page makes them: a C library's first one, at
+  /// which the pod's area comes into a new program, and those that set handlers, which get stubs there.
+  package static let watchedOutside: Set<Syscall> = [.set_tid_address, .rt_sigaction]
 
   /// What becomes of each call of a pod's programs.
   package static func rules(for setup: PodSetup) -> FilterRules {
@@ -33,8 +33,8 @@ package enum SupervisionFilter {
       reportsRefusals: setup.configuration.tracesCalls, page: setup.area?.base)
   }
 
-  /// The same for the code that lies in the pod's processes: what it does by itself.
-  package static func pageRules(for setup: PodSetup) -> [UInt8] {
+  /// What the page does by itself.
+  static func pageRules(for setup: PodSetup) -> [UInt8] {
     setup.names.boundary.pageRules(
       interposers: setup.names.interposers, watched: watched.union(watchedOutside))
   }

@@ -28,7 +28,9 @@ public enum TestPrograms {
       .appending("Programs").appending("\(name).c")
     // To a name of its own first: tests compile at the same time.
     let temporary = target + ".\(UInt64.random(in: 0 ... .max))"
-    let flags = build == .musl ? ["-static"] : ["-pthread"]
+    let headers = source.removingLastComponent().removingLastComponent().removingLastComponent()
+      .appending("Sources/CPodVDSO/include")
+    let flags = ["-I" + headers.string] + (build == .musl ? ["-static"] : ["-pthread"])
     let result = try await Subprocess.run(
       .name(compiler), arguments: Arguments(["-O1"] + flags + ["-o", temporary, source.string]),
       output: .string(limit: 1 << 16), error: .combinedWithOutput)

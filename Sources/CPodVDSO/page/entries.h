@@ -17,6 +17,7 @@ __asm__(".section .entries, \"ax\"\n"
         "page_enter:\n"
         "  pushfq\n  push %r9\n  push %r8\n  push %r10\n  push %rdx\n  push %rsi\n  push %rdi\n  push %rax\n"
         "  cld\n"
+        "  lea -56(%rax), %ecx\n  cmp $2, %ecx\n  jbe page_birth\n" // clone, fork, vfork
         "  mov %rsp, %rdi\n"
         "  push %rbp\n  mov %rsp, %rbp\n  and $-16, %rsp\n"
         "  call pod_page_call\n"
@@ -24,8 +25,6 @@ __asm__(".section .entries, \"ax\"\n"
         "  add $8, %rsp\n"
         "  pop %rdi\n  pop %rsi\n  pop %rdx\n  pop %r10\n  pop %r8\n  pop %r9\n  popfq\n"
         "  ret $128\n"
-        // Until handlers have stubs: nobody comes here.
-        "page_signal:\n  ud2\n"
         ".text\n");
 
 #endif
