@@ -64,11 +64,19 @@ struct HostilePageTests {
     // The outsider's number is to be nobody's in the pod, however many there are.
     try #require(outsider.number > 400)
     configuration.highestProcess = outsider.number - 1
+    var watching: Task<[String], Never>?
     try await withPod(configuration, backend: TestBackend.seccomp.backend) { pod in
       var options = Pod.PlatformOptions()
       if getuid() == 0 {
         (options.userID, options.groupID, options.supplementaryGroups) = (user, user, [])
       }
+      let events = pod.events
+      let failures = Task {
+        var found: [String] = []
+        for await event in events { if case .failed(let reason) = event { found.append(reason) } }
+        return found
+      }
+      watching = failures
       async let others = pod.run(
         .name("sh"),
         arguments: ["-c", "i=0; while [ $i -lt 20 ]; do \(bystander) || exit 1; i=$((i+1)); done"],
@@ -90,6 +98,7 @@ struct HostilePageTests {
         .name("sh"), arguments: ["-c", "true & wait $! && echo $PPID"], output: .string(limit: 100))
       #expect(after.standardOutput == "1\n")
     }
+    #expect(await watching?.value == [])
     #expect(outsider.harm == [])
     if getuid() == 0 {
       #expect(HostProcess.all(of: user).map(\.number) == [outsider.number])
