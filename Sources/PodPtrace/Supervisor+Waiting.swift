@@ -127,7 +127,8 @@ extension Supervisor {
       if isLeader, hasEnded(leader: tid) { takeEnds(ofThreadsBeside: tracee) }
       if let missed = missedStop(of: tracee) { return missed }
       if mayRun, turn % 16 == 0, let time = timeOnCPU(of: tid) {
-        let first = begin ?? time
+        // Another thread's exec gives its number, and so another clock, to a thread that has run less.
+        let first = min(begin ?? time, time)
         begin = first
         if time - first > Self.patience, !tracee.wasCaught {
           tracee.wasCaught = CLinux_ptrace_interrupt(tid) == 0
