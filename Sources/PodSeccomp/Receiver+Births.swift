@@ -139,10 +139,12 @@ extension Receiver {
   ///
   /// - Returns: nil when it is nobody's child.
   func takeInNewborn(_ notification: Notification) -> PodThread? {
-    guard supervisor.area != nil, (try? name(notification, ticket: nil)) ?? nil != nil else {
-      return nil
+    guard supervisor.area != nil else { return nil }
+    if (try? name(notification, ticket: nil)) != nil {
+      return supervisor.thread(notification.tid)
     }
-    return supervisor.thread(notification.tid)
+    // Nobody has announced it: any program can make a child where the page's code is.
+    return supervisor.adopt(notification.tid)
   }
 
   private func name(
