@@ -91,4 +91,14 @@ static inline int CLinux_query_mapping(int maps, uint64_t address, struct CLinux
   return (int)CLinux_result(ioctl(maps, _IOWR('f', 17, struct CLinux_mapping), mapping));
 }
 
+// Whether programs can read their thread pointer without a call. Source: asm/hwcap2.h, HWCAP2_FSGSBASE.
+#include <sys/auxv.h>
+static inline int CLinux_reads_thread_pointer(void) {
+#ifdef __x86_64__
+  return (getauxval(AT_HWCAP2) & 2) != 0;
+#else
+  return 0;
+#endif
+}
+
 #endif

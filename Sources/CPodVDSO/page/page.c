@@ -19,6 +19,6 @@ long pod_page_call(struct pod_page_frame *frame) {
   case call_getsid: return page_identify(frame);
   case page_nr_wait4: return page_wait4(frame);
   case page_nr_waitid: return page_waitid(frame);
+  default: return page_pass(frame);
   }
-  return page_pass(frame);
 }
