@@ -13,7 +13,7 @@ internal import SystemPackage
 extension Receiver {
   /// Whether a call that would be attended to is one that the caller can make in the pod's area.
   func mayEnterArea(_ call: Syscall, _ arguments: CallArguments, _ thread: PodThread) -> Bool {
-    guard supervisor.area != nil,
+    guard supervisor.area != nil, !thread.process.hasOwnFilters,
       !supervisor.names.interposers.contains(where: { $0.calls.contains(call) })
     else { return false }
     switch call {
@@ -253,6 +253,7 @@ extension Supervisor: BirthWitness {
       if isThread, let family { return add(thread: tid, of: family) }
       let process = add(process: tid, name, AddressSpace())
       process.mayBeOutOfReach = true
+      process.hasOwnFilters = family?.hasOwnFilters ?? false
       setup.events(.started(name, physical, parent: maker.process))
       return thread(tid)
     } catch {

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -92,7 +93,6 @@ static inline int CLinux_query_mapping(int maps, uint64_t address, struct CLinux
 }
 
 // Whether programs can read their thread pointer without a call. Source: asm/hwcap2.h, HWCAP2_FSGSBASE.
-#include <sys/auxv.h>
 static inline int CLinux_reads_thread_pointer(void) {
 #ifdef __x86_64__
   return (getauxval(AT_HWCAP2) & 2) != 0;
