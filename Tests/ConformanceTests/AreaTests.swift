@@ -81,7 +81,7 @@ struct AreaTests {
         "-c",
         """
         size=$(sed -n 's,^\\(.*\\)-\\(.*\\) r-x.*/memfd:pod.*,$((0x\\2 - 0x\\1)),p' /proc/self/maps)
-        size=$(eval "echo ${size:-0}")
+        size=$(eval "echo ${size:-8388608}")
         for more in $(seq 128 4 512); do
           (ulimit -v $((size / 1024 + more)) && exec "$0" registers any) || exit 1
         done
@@ -170,7 +170,7 @@ struct AreaTests {
 
             """, to: "maps.go"),
         ]
-      default: ["-c", "exec 3</proc/$$/maps; grep -c /memfd:pod <&3; exit 0"]
+      default: ["-c", "exec 3</proc/self/maps; grep -c /memfd:pod <&3; exit 0"]
       }
     try TestPrograms.require(name)
     let outcome = try await environment.run(name, look)
