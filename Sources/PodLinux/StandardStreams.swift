@@ -19,6 +19,7 @@ package final class StandardStreams: Sendable {
   private let childEnds: Mutex<Set<Int32>>
   private let inputPump: InputPump?
   private let outputPumps: [OutputPump]
+  private let deliveries: [Task<Void, Never>]
   private let service: StreamService
 
   private init(plan: consuming Plan, service: StreamService) {
@@ -30,7 +31,7 @@ package final class StandardStreams: Sendable {
     outputPumps = plan.outputPumps
     self.service = service
     inputPump?.begin()
-    for pump in outputPumps { pump.begin() }
+    deliveries = plan.outputPumps.map { $0.begin() }
   }
 
   deinit {
@@ -80,7 +81,8 @@ package final class StandardStreams: Sendable {
     inputPump?.stop()
     for pump in outputPumps { pump.end.limitToContent() }
     service.reactor.wake()
-    for pump in outputPumps { await pump.done.value }
+    // To the end of each task, not only of its output: what a sink holds is gone when the program's end is told.
+    for delivery in deliveries { await delivery.value }
   }
 }
 
@@ -178,7 +180,6 @@ private final class Once: Sendable {
 /// Takes a program's output from a pipe to a sink, one piece at a time.
 private final class OutputPump: Sendable {
   let end: PipeEnd
-  let done = Promise<Void>()
   private let reactor: Reactor
   private let sink: @Sendable ([UInt8]?) async -> Bool
 
@@ -186,13 +187,12 @@ private final class OutputPump: Sendable {
     (self.end, self.reactor, self.sink) = (end, reactor, sink)
   }
 
-  func begin() {
+  func begin() -> Task<Void, Never> {
     Task.detached { [self] in
       var isWanted = true
       while isWanted, let bytes = await reactor.read(end) { isWanted = await sink(bytes) }
       end.close()
       if isWanted { _ = await sink(nil) }
-      done.fulfil(())
     }
   }
 }

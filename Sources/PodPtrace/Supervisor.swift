@@ -29,12 +29,14 @@ final class Supervisor {
   var turns = 0
 
   var tracees: [Int32: Tracee] = [:]
-  /// Newborns whose first stop came before the event that tells whose they are, with the stop's signal.
+  /// Newborns that were seen before the event that tells whose they are, with the signal of their first stop; 0 while
+  /// there was none.
   private(set) var unclaimed: [Int32: Int32] = [:]
   /// Forks whose caller died before the event.
   private var lostForks: [LostFork] = []
   private struct LostFork {
     let caller: Caller
+    let group: VirtualName<ProcessID>?
     let session: VirtualName<ProcessID>?
     let flags: UInt64
     let process: TracedProcess
@@ -381,7 +383,7 @@ final class Supervisor {
     if let newborn = tracees[child] {
       newborn.announcesEnd = tracee.announcesEnd
       if let signal = unclaimed.removeValue(forKey: child) {
-        paused(newborn, signal)
+        if signal != 0 { paused(newborn, signal) }
       } else if isGone(child) {
         // Killed, and its end was reported, before anybody knew whose it was.
         ended(child, SIGKILL)
@@ -495,13 +497,14 @@ final class Supervisor {
   /// Claims newborns whose parent was killed between the birth and its event.
   private func claimLostForks() {
     guard !lostForks.isEmpty, !unclaimed.isEmpty else { return }
-    // While a fork is in flight, init's for a launch too, its event may still name the newborn.
-    guard launches.isEmpty, !tracees.values.contains(where: \.awaitsNewborn) else { return }
-    for (child, signal) in unclaimed {
+    for (child, signal) in unclaimed where !mayBeAnnounced(child) {
       let physical = PhysicalName<ProcessID>(rawValue: child)
-      // Which of the lost forks made it, only its session tells; its group it tells itself.
+      // Which of the lost forks made it, only its group and its session tell.
+      let group = names.processes.virtual(of: PhysicalName(rawValue: getpgid(child)))
       let session = names.processes.virtual(of: PhysicalName(rawValue: getsid(child)))
-      let index = lostForks.lastIndex { lost in lost.session == session } ?? lostForks.count - 1
+      let index =
+        lostForks.lastIndex { $0.group == group && $0.session == session }
+        ?? lostForks.lastIndex { $0.session == session } ?? lostForks.count - 1
       guard lostForks.indices.contains(index) else { return }
       let lost = lostForks.remove(at: index)
       unclaimed[child] = nil
@@ -517,8 +520,36 @@ final class Supervisor {
         continue
       }
       born(child, of: lost.process, flags: lost.flags, arguments: CallArguments(), nil)
-      if let newborn = tracees[child] { paused(newborn, signal) }
+      if let newborn = tracees[child], signal != 0 { paused(newborn, signal) }
     }
+  }
+
+  /// Whether a newborn may be that of a fork in flight, init's for a launch too, whose event is still to come.
+  private func mayBeAnnounced(_ child: Int32) -> Bool {
+    let makers = tracees.values.filter(\.awaitsNewborn).map(\.process.tgid)
+    if makers.isEmpty, launches.isEmpty { return false }
+    let group = getpgid(child)
+    if !launches.isEmpty, group == getpgid(podInit.processID) { return true }
+    return makers.contains { getpgid($0) == group }
+  }
+
+  /// Looks for newborns that nobody announced, when the last of a group has ended in which somebody was killed in a fork.
+  /// A newborn keeps the group's number, so it has to be known before whoever waits for the others finds the group empty;
+  /// but its first stop can be late.
+  private func findNewborns(afterEndOf last: TracedProcess) {
+    func group(of process: TracedProcess) -> VirtualName<ProcessID>? {
+      (try? names.processes.space.entry(process.name))?.group
+    }
+    guard !isEnding, let left = group(of: last), lostForks.contains(where: { $0.group == left }),
+      !tracees.values.contains(where: { $0.process !== last && group(of: $0.process) == left })
+    else { return }
+    for process in Watch.tracees(of: pulse.tracer.load(ordering: .relaxed))
+    where tracees[process] == nil && unclaimed[process] == nil {
+      unclaimed[process] = 0
+    }
+    claimLostForks()
+    // Whose newborn isn't there made none.
+    if unclaimed.isEmpty { lostForks = [] }
   }
 
   // MARK: Exec and end
@@ -567,17 +598,20 @@ final class Supervisor {
       let flags = tracee.transaction?.cloneFlags
     {
       if lostForks.count == Self.lostForksKept { lostForks.removeFirst() }
+      let maker = try? names.processes.space.entry(process.name)
       lostForks.append(
         LostFork(
-          caller: tracee.caller,
-          session: (try? names.processes.space.entry(process.name))?.session, flags: flags,
+          caller: tracee.caller, group: maker?.group, session: maker?.session, flags: flags,
           process: process))
     }
     giveUpCall(of: tracee)
     let orphans = tid == process.tgid ? names.processes.children(of: process.name) : []
     names.processes.exited(PhysicalName(rawValue: tid))
     names.processes.adopt(orphans, unlessOf: podInit.processID)
-    if tid == process.tgid { processEnded(process, status) }
+    if tid == process.tgid {
+      findNewborns(afterEndOf: process)
+      processEnded(process, status)
+    }
     claimLostForks()
     if tid == podInit.processID {
       initHasEnded = true

@@ -23,6 +23,11 @@ extension Receiver {
   func serveHypercall(_ notification: Notification, _ thread: PodThread) {
     let number = UInt32(exactly: notification.arguments.b) ?? 0
     switch pod_page_hypercall(rawValue: number) {
+    case POD_HYPERCALL_BIRTH_BEGIN: beginBirth(notification, thread)
+    case POD_HYPERCALL_BIRTH_SLEEPS: sleepThroughBirth(notification, thread)
+    case POD_HYPERCALL_BIRTH_WAKES: wakeFromBirth(notification, thread)
+    case POD_HYPERCALL_BIRTH_END: endBirth(notification, thread)
+    case POD_HYPERCALL_WAITED: endWait(notification, thread)
     default: answer(notification, .failure(.noFunction))
     }
   }

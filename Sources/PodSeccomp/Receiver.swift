@@ -145,7 +145,7 @@ final class Receiver {
     let number = notification.number
     let first = notification.arguments.a
     guard number < supervisor.identities.count, first != Gate.magic, first != PodInit.bornMagic,
-      first != UInt64(POD_PAGE_MAGIC)
+      first != UInt64(POD_PAGE_MAGIC), first != Bootstrap.magic
     else { return nil }
     let identity = supervisor.identities[number]
     guard identity != .none,
@@ -194,6 +194,7 @@ final class Receiver {
       }
       return
     }
+    if isNewborn(notification, call, arguments) { return greetNewborn(notification) }
     guard let thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
     if Self.introduces(call, arguments), !supervisor.isThere(thread) {
       return serveUnknown(notification, call)
@@ -264,7 +265,8 @@ final class Receiver {
     case _ where Self.onlyLooks(call, arguments, supervisor):
       lookAt(notification, call, thread)
     default:
-      slowly(notification) { attend(notification, call, thread) }
+      let inArea = mayEnterArea(call, arguments, thread)
+      slowly(notification) { attend(notification, call, thread, inArea: inArea) }
     }
   }
 
@@ -339,6 +341,11 @@ final class Receiver {
       answer(notification, isBorn ? .success(0) : .failure(.resourceTemporarilyUnavailable))
       if !isBorn { kill(notification) }
       return
+    }
+    // A program that makes a child in the middle of the page's code.
+    if let thread = takeInNewborn(notification) {
+      guard let call else { answer(notification, .failure(.noFunction)); return }
+      return dispatch(notification, call, thread)
     }
     // A name that isn't there may be given at this moment, and its thread has not run before; anybody else is nobody's.
     kill(notification)

@@ -80,5 +80,9 @@ extension Backend where Self == SeccompBackend {
 
 extension PodSetup {
   /// What of the pod lies in its processes; nil where nothing does.
-  package var area: PodArea? { names.processes.space.memory as? PodArea }
+  package var area: PodArea? {
+    // What the embedder's rules want to see is no bootstrap.
+    let isSeen = names.interposers.contains { !$0.calls.isDisjoint(with: Bootstrap.calls) }
+    return isSeen ? nil : names.processes.space.memory as? PodArea
+  }
 }

@@ -118,32 +118,47 @@ struct GuestTests {
     "a host that ignores SIGCHLD, has no standard streams, and has moved",
     arguments: TestBackend.usual)
   func oddHost(backend: TestBackend) async {
-    await #expect(processExitsWith: .success) { [backend = backend as TestBackend] in
-      // The language's runtime has what it needs before.
+    let result = await #expect(
+      processExitsWith: .success, observing: [\.standardErrorContent]
+    ) { [backend = backend as TestBackend] in
+      // The language's runtime has what it needs before, its timers too.
       try await onePod(backend)
+      try await Task.sleep(for: .milliseconds(10))
+      // What is wrong is told where nothing of ours can take it for a stream.
+      let teller = Teller()
       signal(SIGCHLD, SIG_IGN)
       for descriptor: Int32 in 0...2 { close(descriptor) }
       chdir("/usr")
       umask(0o027)
       for _ in 0..<3 {
-        try await withPod(backend: backend.backend) { pod in
-          let result = try await pod.run(
-            .name("sh"), arguments: ["-c", "pwd; umask; (exit 3) & wait $!; echo $?"],
-            input: .none, output: .string(limit: 100), error: .combinedWithOutput)
-          if result.standardOutput != "/usr\n0027\n3\n" { exit(2) }
-          if !result.terminationStatus.isSuccess { exit(3) }
+        do {
+          try await withPod(backend: backend.backend) { pod in
+            let result = try await pod.run(
+              .name("sh"), arguments: ["-c", "pwd; umask; (exit 3) & wait $!; echo $?"],
+              input: .none, output: .string(limit: 100), error: .combinedWithOutput)
+            teller.check(result.standardOutput == "/usr\n0027\n3\n", result.standardOutput)
+            teller.check(result.terminationStatus.isSuccess, result.terminationStatus)
+          }
+        } catch {
+          teller.check(false, error)
         }
       }
       let before = umask(0o027)
+      teller.check(before == 0o027, "umask \(before)")
       var action = sigaction()
       sigaction(SIGCHLD, nil, &action)
       let isIgnored =
         unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
         == unsafeBitCast(SIG_IGN, to: Int.self)
-      // Nothing of ours sits where the streams were.
-      let areFree = (0...2).allSatisfy { fcntl($0, F_GETFD) < 0 }
-      exit(before == 0o027 && isIgnored && areFree ? 0 : 1)
+      teller.check(isIgnored, "SIGCHLD isn't ignored any more")
+      for stream: Int32 in 0...2 where fcntl(stream, F_GETFD) >= 0 {
+        teller.check(false, "where stream \(stream) was is \(fileName(stream))")
+      }
+      teller.tell("done")
+      exit(0)
     }
+    let words = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(words == "done\n")
   }
 
   @Test("8 pods at once, in a host with 256 descriptors", arguments: TestBackend.usual)
@@ -169,6 +184,24 @@ struct GuestTests {
       exit(Attributes() == before ? 0 : 1)
     }
   }
+}
+
+/// Says what is wrong on a descriptor of its own, in a process that gives its standard streams away.
+private final class Teller: Sendable {
+  private let descriptor = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 10)
+
+  func tell(_ words: String) { write(descriptor, words + "\n", words.utf8.count + 1) }
+
+  func check(_ isRight: Bool, _ what: Any) {
+    if !isRight { tell("wrong: \(what)") }
+  }
+}
+
+/// What file a descriptor of this process is open for.
+private func fileName(_ descriptor: Int32) -> String {
+  var name = [CChar](repeating: 0, count: 200)
+  let count = max(0, readlink("/proc/self/fd/\(descriptor)", &name, name.count))
+  return String(decoding: name.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
 }
 
 private func onePod(_ backend: TestBackend) async throws {

@@ -202,6 +202,55 @@ struct PodAreaTests {
     #expect(mapping.bytes(0, mapping.size) == before)
   }
 
+  // MARK: Where there is none
+
+  /// What a filter denies, and what is then said.
+  private static let denials: [(call: UInt32, cases: [FilterRules.Case], words: String)] = [
+    (UInt32(SYS_memfd_create), [], "memfd_create(2) is denied"),
+    (UInt32(SYS_ftruncate), [], "can't be as large"),
+    (
+      UInt32(SYS_fcntl), [.init(.int(1, equals: 1033), action: .errno(UInt16(EINVAL)))],
+      "can't be sealed"
+    ),
+    (
+      UInt32(SYS_mmap),
+      [.init(.init(.argument(2), mask: 4, value: 4), action: .errno(UInt16(EPERM)))],
+      "can't be executed"
+    ),
+    (
+      UInt32(SYS_mmap),
+      [.init(.init(.argument(3), mask: 0x2F, value: 1), action: .errno(UInt16(ENOMEM)))],
+      "no memory"
+    ),
+  ]
+
+  @Test(
+    "what keeps it from being made is said, and nothing is left of it", arguments: denials.indices)
+  func denied(index: Int) async {
+    await #expect(processExitsWith: .success) { [index] in
+      let denial = Self.denials[index]
+      let rule =
+        denial.cases.isEmpty
+        ? FilterRules.Rule(.errno(UInt16(EPERM))) : FilterRules.Rule(.allow, cases: denial.cases)
+      let bytes = try FilterRules([denial.call: rule], unlisted: .allow).program().bytes
+      _ = try PodArea.make(tableSize: 4096)
+      let lowest = dup(0)
+      close(lowest)
+      guard CLinux_prctl(38, 1, 0, 0, 0) == 0 else { exit(2) }  // PR_SET_NO_NEW_PRIVS
+      guard CLinux_seccomp_install(bytes, bytes.count / 8, 0) == 0 else { exit(3) }
+      do throws(PodArea.Failure) {
+        _ = try PodArea.make(tableSize: 4096)
+        exit(4)
+      } catch {
+        guard error.explanation.contains(denial.words), error.error != nil else {
+          print(error)
+          exit(5)
+        }
+      }
+      exit(dup(0) == lowest ? 0 : 6)
+    }
+  }
+
   // MARK: The table in it
 
   @Test("a pod's table in it is what others that have it mapped see")

@@ -42,7 +42,44 @@ enum pod_page_hypercall {
   // with them. For calls that the filter lets pass when they come from the page, but that the page can't do alone: a name
   // that the table doesn't have, a rule of the embedder's. The supervisor serves it as if the call itself were notified.
   POD_HYPERCALL_CALL = 2,
+  // A process or thread is about to be made: (flags of clone | number of the call << 32, the words for its number: the
+  // maker's, its own; the control block of the thread that it is to be or of the caller). Answers a ticket.
+  POD_HYPERCALL_BIRTH_BEGIN = 16,
+  POD_HYPERCALL_BIRTH_SLEEPS = 17, // (ticket, stack, return address): its maker is going to sleep, without a memory
+  POD_HYPERCALL_BORN = 18, // (ticket): the caller is the newborn. Answers its name
+  POD_HYPERCALL_BIRTH_WAKES = 19, // (stack): answers the return address of who slept
+  POD_HYPERCALL_BIRTH_END = 20, // (ticket, or 0; result of the kernel; stack if no ticket): answers the newborn's name
+  // (asked-for name or 0, physical child or negative errno, wait status, whether it was reaped): answers its name
+  POD_HYPERCALL_WAITED = 21,
 };
+
+// How the page makes a process or a thread.
+enum pod_page_birth_kind {
+  POD_PAGE_BIRTH_COPIED = 0, // in a copy of its maker's memory
+  POD_PAGE_BIRTH_ON_STACK = 1, // in the same memory, on a stack of its own
+  POD_PAGE_BIRTH_SHARED = 2, // on its maker's stack, while the maker sleeps
+  POD_PAGE_BIRTH_ELSEWHERE = 3, // not at all: both would be on one stack at once, or the flags are a tracer's
+};
+// What the page keeps of such a call, and what a newborn needs of it, in bytes.
+#define POD_PAGE_BIRTH_SIZE 136
+#define POD_PAGE_NEWBORN_SIZE 56
+// How much stack the page needs for such a call beside that.
+#define POD_PAGE_BIRTH_ROOM 512
+
+// Where on its stack a newborn finds what it needs: below the red zone, so that the program can't tell.
+static inline uint64_t pod_page_birth_place(uint64_t stack) { return (stack - 128 - POD_PAGE_NEWBORN_SIZE) & ~7ull; }
+
+// `flags`: of clone; `stack`: the newborn's, or 0; `program`: the maker's stack pointer at its call.
+static inline enum pod_page_birth_kind pod_page_birth_kind(uint64_t flags, uint64_t stack, uint64_t program) {
+  const uint64_t vm = 0x100, vfork = 0x4000, traced = 0x2000 | 0x800000;
+  if (flags & traced) return POD_PAGE_BIRTH_ELSEWHERE;
+  if (!(flags & vm)) return POD_PAGE_BIRTH_COPIED;
+  if (stack == 0) return flags & vfork ? POD_PAGE_BIRTH_SHARED : POD_PAGE_BIRTH_ELSEWHERE;
+  // Where the two would be in each other's way.
+  uint64_t below = 128 + POD_PAGE_BIRTH_SIZE + POD_PAGE_BIRTH_ROOM, above = 128 + POD_PAGE_NEWBORN_SIZE + 64;
+  if (stack < above || (stack > program - below && stack < program + above)) return POD_PAGE_BIRTH_ELSEWHERE;
+  return POD_PAGE_BIRTH_ON_STACK;
+}
 
 // Zeroes after a fork: nothing is known of the process yet.
 struct pod_page_cache {

@@ -17,6 +17,7 @@ __asm__(".section .entries, \"ax\"\n"
         "page_enter:\n"
         "  pushfq\n  push %r9\n  push %r8\n  push %r10\n  push %rdx\n  push %rsi\n  push %rdi\n  push %rax\n"
         "  cld\n"
+        "  lea -56(%rax), %ecx\n  cmp $2, %ecx\n  jbe page_birth\n" // clone, fork, vfork
         "  mov %rsp, %rdi\n"
         "  push %rbp\n  mov %rsp, %rbp\n  and $-16, %rsp\n"
         "  call pod_page_call\n"

@@ -4,6 +4,7 @@
 // `make page` compiles this file; POD_PAGE_MODEL compiles the same C into a test target, with a kernel of the tests'.
 #include "calls.h"
 #include "entries.h"
+#include "births.h"
 #include "identity.h"
 #include "rules.h"
 #include "setup.h"
@@ -12,7 +13,11 @@
 // A call of the program's. Whatever the page has no way of its own for is made from here as it is, and is a notification, but
 // for calls that the filter lets pass from here because the page makes them itself.
 long pod_page_call(struct pod_page_frame *frame) {
-  if (frame->number == call_rt_sigaction) return page_sigaction(frame);
+  switch (frame->number) {
+  case page_nr_wait4: return page_wait4(frame);
+  case page_nr_waitid: return page_waitid(frame);
+  case call_rt_sigaction: return page_sigaction(frame);
+  }
   const struct pod_page_row *row = page_row(frame);
   if (row == 0) return page_is_identity(frame->number) ? page_have_done(frame) : page_pass(frame);
   if (row->action == POD_PAGE_IDENTIFIES) return page_identify(frame);

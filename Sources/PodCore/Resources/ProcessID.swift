@@ -92,11 +92,13 @@ struct Fork: Wrapper {
         // A thread's name is its physical number where that is free, so nothing can be allocated before.
         if isThread {
           try transaction.names.processes.announceThread(
-            by: transaction.caller, chosen: transaction.chosenChild)
+            by: transaction.caller, chosen: transaction.chosenChild,
+            birth: transaction.birthNumber)
         } else {
           transaction.child = try transaction.names.processes.announceBirth(
             by: transaction.caller, sharesParent: flags & CloneFlags.parent != 0,
-            chosen: transaction.chosenChild, leased: transaction.leasedChild)
+            chosen: transaction.chosenChild, leased: transaction.leasedChild,
+            birth: transaction.birthNumber)
         }
       } catch {
         switch error {
@@ -116,7 +118,8 @@ struct Fork: Wrapper {
     }
     let physical = PhysicalName<ProcessID>(rawValue: Int32(truncatingIfNeeded: result))
     // Only where no event of the backend came first; then this finds the name.
-    if transaction.names.processes.newborn(physical, of: transaction.caller) == nil {
+    let number = transaction.birthNumber
+    if transaction.names.processes.newborn(physical, of: transaction.caller, birth: number) == nil {
       try transaction.step(.bind, on: physical.rawValue) { transaction throws(Errno) in
         try transaction.bindNewborn(physical)
       }
@@ -124,7 +127,8 @@ struct Fork: Wrapper {
     let name = transaction.step(.virtualize, on: physical.rawValue) { transaction in
       let processes = transaction.names.processes
       let name =
-        processes.newborn(physical, of: transaction.caller) ?? processes.virtual(of: physical)
+        processes.newborn(physical, of: transaction.caller, birth: number)
+        ?? processes.virtual(of: physical)
       transaction.endBirth()
       return name
     }
@@ -145,7 +149,7 @@ extension Transaction {
     do throws(NameError) {
       _ = try names.processes.initialize(
         physical, by: caller, isThread: isThread,
-        sharesParent: cloneFlags & CloneFlags.parent != 0, group: group)
+        sharesParent: cloneFlags & CloneFlags.parent != 0, group: group, birth: birthNumber)
     } catch {
       throw .resourceTemporarilyUnavailable
     }
@@ -153,7 +157,17 @@ extension Transaction {
 
   fileprivate mutating func endBirth() {
     awaitsNewborn = false
-    names.processes.endBirth(by: caller)
+    names.processes.endBirth(by: caller, birth: birthNumber)
+  }
+
+  /// Shows a child that a wait has returned which was made by code in the process, and gives up its name if it was reaped.
+  ///
+  /// - Parameters:
+  ///   - physical: The kernel's number of the child.
+  ///   - isReaped: Whether the kernel has given up the child.
+  /// - Returns: Its name; 0 when it is nobody of the pod.
+  public mutating func showChild(_ physical: PhysicalName<ProcessID>, isReaped: Bool) -> Int32 {
+    WaitForChild().report(physical, isReaped: isReaped, in: &self)
   }
 }
 
@@ -239,7 +253,7 @@ struct WaitForChild: Wrapper {
     if transaction.arguments[2] != 0 { try transaction.write(name, to: address) }
   }
 
-  private func report(
+  fileprivate func report(
     _ physical: PhysicalName<ProcessID>, isReaped: Bool, in transaction: inout Transaction
   ) -> Int32 {
     let asked = askedFor(transaction)

@@ -171,6 +171,7 @@ extension Pod {
     } onCancel: {
       control.requestTeardown()
     }
+    await control.settled()
     writing?.cancel()
     let writeFailure = await writing?.value
     if let failure { throw failure }

@@ -7,6 +7,7 @@ final class RunControl: Sendable {
     var hasEnded = false
     var wantsTeardown = false
     var naps: [Task<Void, Never>] = []
+    var teardown: Task<Void, Never>?
   }
   private let state = Mutex(State())
   private let session: any BackendSession
@@ -46,8 +47,13 @@ final class RunControl: Sendable {
   }
 
   private func beginTeardown() {
-    Task { await teardown(using: steps) }
+    let task = Task { await teardown(using: steps) }
+    state.withLock { $0.teardown = task }
   }
+
+  /// Returns when nothing of ours is under way any more that would keep the session; to be called when the program has
+  /// ended and nobody requests its end.
+  func settled() async { await state.withLock { $0.teardown }?.value }
 
   func send(_ signal: Pod.Signal, toGroup: Bool) async throws(PodError) {
     guard (1...64).contains(signal.rawValue) else {

@@ -1,0 +1,251 @@
+internal import CLinux
+internal import CPodLayout
+internal import Glibc
+internal import PodCore
+internal import PodLinux
+internal import SystemPackage
+
+/// Births and waits that the pod's code in a process makes: what it tells and asks (`pod_page.h`), and in which order is
+/// said in `Sources/CPodVDSO/page/births.h`.
+///
+/// A newborn is bound to its name by the number that its own notification has, or by the one that its maker says and the
+/// kernel confirms.
+extension Receiver {
+  /// Whether a call that would be attended to is one that the caller can make in the pod's area.
+  func mayEnterArea(_ call: Syscall, _ arguments: CallArguments, _ thread: PodThread) -> Bool {
+    guard supervisor.area != nil,
+      !supervisor.names.interposers.contains(where: { $0.calls.contains(call) })
+    else { return false }
+    switch call {
+    case .fork, .vfork, .wait4, .waitid: return true
+    case .clone:
+      // Whether the newborn's stack is in the way, the page finds out by itself, and lets the program call again.
+      let kind = pod_page_birth_kind(arguments.a, arguments.b, 0)
+      return kind != POD_PAGE_BIRTH_ELSEWHERE
+    default: return false
+    }
+  }
+
+  // MARK: Makers
+
+  func beginBirth(_ notification: Notification, _ thread: PodThread) {
+    let words = notification.arguments
+    let number = UInt16(truncatingIfNeeded: words.c >> 32)
+    guard let call = Syscall(rawValue: number), [.fork, .vfork, .clone].contains(call) else {
+      answer(notification, .failure(.invalidArgument))
+      return
+    }
+    var arguments = CallArguments()
+    if call == .clone {
+      arguments[0] = words.c & 0xFFFF_FFFF
+      arguments[2] = words.d
+      arguments[supervisor.names.abi.cloneChildWord] = words.e
+      arguments[supervisor.names.abi.cloneThreadPointer] = words.f
+    }
+    let transaction = Transaction(
+      call, arguments, by: supervisor.caller(thread), names: supervisor.names,
+      host: LookingCaller(thread, supervisor, notification))
+    let ticket = supervisor.births.begin(
+      transaction, PhysicalName(rawValue: thread.process.tgid),
+      words: (RemoteAddress(rawValue: words.d), RemoteAddress(rawValue: words.e)),
+      threadPointer: RemoteAddress(rawValue: words.f))
+    answer(notification, ticket)
+  }
+
+  func sleepThroughBirth(_ notification: Notification, _ thread: PodThread) {
+    let words = notification.arguments
+    let isKept = supervisor.births.sleep(
+      Int32(truncatingIfNeeded: words.c), PhysicalName(rawValue: thread.tid),
+      stack: RemoteAddress(rawValue: words.d), end: words.e)
+    answer(notification, isKept ? .success(0) : .failure(.invalidArgument))
+  }
+
+  func wakeFromBirth(_ notification: Notification, _ thread: PodThread) {
+    let end = supervisor.births.wake(
+      PhysicalName(rawValue: thread.tid),
+      stack: RemoteAddress(rawValue: notification.arguments.c))
+    answer(notification, .success(Int(truncatingIfNeeded: end ?? 0)))
+  }
+
+  func endBirth(_ notification: Notification, _ thread: PodThread) {
+    let words = notification.arguments
+    let result = supervisor.births.end(
+      Int32(truncatingIfNeeded: words.c), PhysicalName(rawValue: thread.tid),
+      stack: RemoteAddress(rawValue: words.e), CallResult(word: words.d), supervisor
+    ) { birth, name in
+      if birth.flags & CloneFlags.parentSetTID != 0, birth.flags & CloneFlags.pidfd == 0 {
+        store(name, at: birth.words.maker, of: birth, notification)
+      }
+    }
+    answer(notification, result ?? .failure(.invalidArgument))
+  }
+
+  /// Stores a newborn's name where the kernel has stored its number, unless the kernel compares what is there.
+  private func store(
+    _ name: VirtualName<ProcessID>, at word: RemoteAddress, of birth: PageBirth,
+    _ notification: Notification
+  ) {
+    guard !ThreadID.staysPhysical(word: word, threadPointer: birth.threadPointer) else { return }
+    let memory = RemoteMemory(of: notification.tid)
+    // Who still waits after the opening is who was opened.
+    guard memory.isOpen, CLinux_seccomp_id_valid(listener, notification.id) == 0 else { return }
+    try? memory.write(word, value: name.rawValue)
+  }
+
+  // MARK: Newborns
+
+  /// Whether somebody says that it has just been made.
+  func isNewborn(
+    _ notification: Notification, _ call: Syscall?, _ arguments: CallArguments
+  ) -> Bool {
+    Self.isHypercall(call, arguments) && arguments.b == UInt64(POD_HYPERCALL_BORN.rawValue)
+      && isFromPage(notification)
+  }
+
+  func greetNewborn(_ notification: Notification) {
+    let ticket = Int32(truncatingIfNeeded: notification.arguments.c)
+    do throws(Errno) {
+      if let name = try name(notification, ticket: ticket) {
+        answer(notification, .success(Int(name.rawValue)))
+        return
+      }
+    } catch {
+      // It must not run unnamed.
+      kill(notification)
+      answer(notification, .failure(error))
+      return
+    }
+    if let thread = supervisor.thread(notification.tid), supervisor.isThere(thread) {
+      // Its maker has told of it, and of its own end since; or it isn't one.
+      answer(notification, .success(Int(supervisor.caller(thread).thread.rawValue)))
+    } else if let thread = supervisor.adopt(notification.tid) {
+      answer(notification, .success(Int(supervisor.caller(thread).thread.rawValue)))
+    } else {
+      kill(notification)
+      answer(notification, .failure(.notPermitted))
+    }
+  }
+
+  /// Takes in who has been made without saying so.
+  ///
+  /// - Returns: nil when it is nobody's child.
+  func takeInNewborn(_ notification: Notification) -> PodThread? {
+    guard supervisor.area != nil, (try? name(notification, ticket: nil)) ?? nil != nil else {
+      return nil
+    }
+    return supervisor.thread(notification.tid)
+  }
+
+  private func name(
+    _ notification: Notification, ticket: Int32?
+  ) throws(Errno) -> VirtualName<ProcessID>? {
+    try supervisor.births.born(
+      PhysicalName(rawValue: notification.tid), ticket, supervisor
+    ) { settlesMakers, birth, name in
+      if settlesMakers, birth.flags & CloneFlags.parentSetTID != 0,
+        birth.flags & CloneFlags.pidfd == 0
+      {
+        store(name, at: birth.words.maker, of: birth, notification)
+      }
+      if birth.flags & CloneFlags.childSetTID != 0 {
+        store(name, at: birth.words.own, of: birth, notification)
+      }
+    }
+  }
+
+  // MARK: Waits
+
+  func endWait(_ notification: Notification, _ thread: PodThread) {
+    let words = notification.arguments
+    guard case .success(let number) = CallResult(word: words.d) else {
+      supervisor.reapGone(childrenOf: thread.process.name)
+      answer(notification, CallResult(word: words.d))
+      return
+    }
+    let physical = PhysicalName<ProcessID>(rawValue: Int32(truncatingIfNeeded: number))
+    let isReaped = words.f != 0
+    let isKnown = supervisor.knows(physical.rawValue)
+    if isReaped, !isKnown,
+      let name = supervisor.births.lose(
+        physical, of: PhysicalName(rawValue: thread.process.tgid))
+    {
+      answer(notification, .success(Int(name.rawValue)))
+      return
+    }
+    let isGone = supervisor.waited(
+      for: physical.rawValue, status: isReaped ? Int32(truncatingIfNeeded: words.e) : nil)
+    var transaction = Transaction(
+      .wait4, CallArguments(words.c), by: supervisor.caller(thread), names: supervisor.names,
+      host: LookingCaller(thread, supervisor, notification))
+    let name = transaction.showChild(physical, isReaped: isReaped && isGone)
+    answer(notification, .success(Int(name)))
+  }
+}
+
+extension Supervisor: BirthWitness {
+  func kinship(of task: PhysicalName<ProcessID>) -> Kinship? {
+    guard let process = ProcessStatus.number("Tgid", of: task.rawValue),
+      let parent = ProcessStatus.number("PPid", of: task.rawValue)
+    else { return nil }
+    return Kinship(
+      process: PhysicalName(rawValue: Int32(truncatingIfNeeded: process)),
+      parent: PhysicalName(rawValue: Int32(truncatingIfNeeded: parent)))
+  }
+
+  func hasEnded(_ process: PhysicalName<ProcessID>) -> Bool {
+    guard let known = self.process(process.rawValue) else { return true }
+    return known.hasEnded || isOver(known)
+  }
+
+  func takeIn(
+    _ newborn: PhysicalName<ProcessID>, _ name: VirtualName<ProcessID>, of birth: PageBirth
+  ) {
+    guard let entry = try? names.processes.space.entry(name),
+      let maker = thread(birth.maker.physicalThread.rawValue)?.process
+        ?? process(birth.process.rawValue)
+    else { return }
+    takeIn(entry, of: maker, birth.flags, sharesMemory: birth.sharesMemory)
+  }
+
+  func takeBack(_ newborn: PhysicalName<ProcessID>, _ name: VirtualName<ProcessID>) {
+    if let process = process(newborn.rawValue), process.name == name {
+      processEnded(process)
+      _ = reapIfGone(process)
+    } else {
+      names.processes.exited(name)
+    }
+  }
+
+  /// Whether a number is a process's that has not been waited for, as far as is known.
+  func knows(_ tgid: Int32) -> Bool { process(tgid).map { !$0.isForgotten } ?? false }
+
+  /// Takes in a task of the pod that waits for an answer and whose birth nobody knows any more: its maker was killed.
+  ///
+  /// - Returns: nil when its process isn't known, or there is no name for it.
+  func adopt(_ tid: Int32) -> PodThread? {
+    let physical = PhysicalName<ProcessID>(rawValue: tid)
+    guard let kinship = kinship(of: physical) else { return nil }
+    let isThread = kinship.process != physical
+    let relative = isThread ? kinship.process : kinship.parent
+    let isInits = !isThread && relative.rawValue == podInit.processID
+    guard isInits || process(relative.rawValue) != nil else { return nil }
+    let family = process(relative.rawValue)
+    let maker = Caller(
+      thread: VirtualName(rawValue: 0), process: family?.name ?? ProcessTable.initial,
+      physicalThread: PhysicalName(rawValue: relative.rawValue))
+    let session = getsid(tid)
+    do throws(NameError) {
+      let name = try names.processes.initialize(
+        physical, by: maker, isThread: isThread, sharesParent: false,
+        group: isThread ? nil : try? physical.group(),
+        session: session > 0 ? PhysicalName(rawValue: session) : nil)
+      if isThread, let family { return add(thread: tid, of: family) }
+      let process = add(process: tid, name, AddressSpace())
+      process.mayBeOutOfReach = true
+      setup.events(.started(name, physical, parent: maker.process))
+      return thread(tid)
+    } catch {
+      return nil
+    }
+  }
+}
