@@ -9,9 +9,13 @@ public struct MockPage: Sendable {
   /// The program's call.
   public let call: Syscall
 
-  private var footprint: Footprint {
+  private func footprint(of step: Step, on name: Int32) -> Footprint {
     var footprint = process.base
-    if let pod = process.pod { footprint.add(.readingTables(of: pod.names.pod)) }
+    guard let pod = process.pod?.names.pod else { return footprint }
+    switch step {
+    case .lookUp, .virtualize: footprint.add(.readingEntry(name, of: pod))
+    default: footprint.add(.readingTables(of: pod))
+    }
     return footprint
   }
 
@@ -20,7 +24,8 @@ public struct MockPage: Sendable {
   /// - Returns: Whether to run it; see ``TransactionHost/willRun(_:on:)``.
   public func willRun(_ step: Step, on name: Int32) -> Bool {
     process.kernel.executor.willRun(
-      ScheduledStep(occasion: .call(call), step: step, name: name), footprint, isReady: nil)
+      ScheduledStep(occasion: .call(call), step: step, name: name), footprint(of: step, on: name),
+      isReady: nil)
   }
 
   /// Makes a system call from the code, with physical names.

@@ -23,6 +23,10 @@ final class ModelProcess: @unchecked Sendable {
     var description: String { "\(call.name) \((0..<6).map { arguments[$0] })" }
   }
 
+  /// The boundary table that the filter was made of, and what interposers want.
+  var boundary = BoundaryTable.standard
+  var wanted: Set<Syscall> = []
+
   private let region: UnsafeMutableRawPointer
   private let base: UnsafeMutablePointer<CChar>
   private let model: UnsafeMutablePointer<pod_page_model>
@@ -118,6 +122,5 @@ enum PageStep: Int32 {
   case lookUp = 1
   case virtualize
   case claim
-  case remember
   case check
 }

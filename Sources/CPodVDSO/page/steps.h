@@ -6,8 +6,7 @@ enum pod_page_step {
   POD_PAGE_LOOK_UP = 1,    // virtual → entry
   POD_PAGE_VIRTUALIZE = 2, // physical → entry
   POD_PAGE_CLAIM = 3,      // the look-up of the process itself is marked as under way
-  POD_PAGE_REMEMBER = 4,   // what it found is kept for the next call
-  POD_PAGE_CHECK = 5,      // what was found is compared with what holds now
+  POD_PAGE_CHECK = 4,      // what was found is compared with what holds now
 };
 
 #endif

@@ -32,8 +32,9 @@ extension Syscall {
   /// Source: signal(7), "Interruption of system calls and library functions by signal handlers"; the calls' pages, "Errors".
   var mayBeInterrupted: Bool {
     switch self {
-    case .read, .readv, .pread64, .preadv, .preadv2, .write, .writev, .pwrite64, .pwritev, .pwritev2,
-      .open, .openat, .openat2, .creat, .open_by_handle_at, .close, .dup2, .dup3, .ioctl, .fcntl,
+    case .read, .readv, .pread64, .preadv, .preadv2, .write, .writev, .pwrite64, .pwritev,
+      .pwritev2, .open, .openat, .openat2, .creat, .open_by_handle_at, .close, .dup2, .dup3, .ioctl,
+      .fcntl,
       .flock, .fallocate, .statfs, .fstatfs, .truncate, .ftruncate, .copy_file_range, .sendfile,
       .splice, .tee, .vmsplice, .wait4, .waitid, .connect, .accept, .accept4, .recvfrom, .recvmsg,
       .recvmmsg, .sendto, .sendmsg, .sendmmsg, .futex, .futex_wait, .futex_waitv, .futex_requeue,
