@@ -17,7 +17,8 @@ extension Receiver {
       !supervisor.names.interposers.contains(where: { $0.calls.contains(call) })
     else { return false }
     switch call {
-    case .fork, .vfork, .wait4, .waitid: return true
+    case .fork, .vfork, .wait4: return true
+    case .waitid: return arguments.c == 0 && arguments.e == 0
     case .clone:
       // Whether the newborn's stack is in the way, the page finds out by itself, and lets the program call again.
       let kind = pod_page_birth_kind(arguments.a, arguments.b, 0)
