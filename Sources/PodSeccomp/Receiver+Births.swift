@@ -129,7 +129,11 @@ extension Receiver {
       // Its maker has told of it, and of its own end since; or it isn't one.
       answer(notification, .success(Int(supervisor.caller(thread).thread.rawValue)))
     } else if let thread = supervisor.adopt(notification.tid) {
-      answer(notification, .success(Int(supervisor.caller(thread).thread.rawValue)))
+      let name = VirtualName<ProcessID>(rawValue: supervisor.caller(thread).thread.rawValue)
+      if let birth = supervisor.births.orphaned(ticket), birth.flags & CloneFlags.childSetTID != 0 {
+        store(name, at: birth.words.own, of: birth, notification)
+      }
+      answer(notification, .success(Int(name.rawValue)))
     } else {
       kill(notification)
       answer(notification, .failure(.notPermitted))
