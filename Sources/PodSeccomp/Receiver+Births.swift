@@ -205,12 +205,10 @@ extension Receiver {
 
 extension Supervisor: BirthWitness {
   func kinship(of task: PhysicalName<ProcessID>) -> Kinship? {
-    guard let process = ProcessStatus.number("Tgid", of: task.rawValue),
-      let parent = ProcessStatus.number("PPid", of: task.rawValue)
-    else { return nil }
-    return Kinship(
-      process: PhysicalName(rawValue: Int32(truncatingIfNeeded: process)),
-      parent: PhysicalName(rawValue: Int32(truncatingIfNeeded: parent)))
+    ProcessStatus.family(of: task.rawValue).map {
+      Kinship(
+        process: PhysicalName(rawValue: $0.process), parent: PhysicalName(rawValue: $0.parent))
+    }
   }
 
   func hasEnded(_ process: PhysicalName<ProcessID>) -> Bool {
