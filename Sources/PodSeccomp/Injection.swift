@@ -152,12 +152,12 @@ extension Receiver {
       state = .onItsWay(injection)
       return true
     }
-    let isAnswered = putBack(injection, memory, notification)
-    if added == -ENOENT {
+    if putBack(injection, memory, notification) { return true }
+    guard isWaiting(notification) else {
       state = .awaited
       return true
     }
-    return isAnswered
+    return false
   }
 
   /// `syscall`
