@@ -6,7 +6,7 @@
 #ifndef POD_PAGE_SIGNALS_H
 #define POD_PAGE_SIGNALS_H
 
-#include "calls.h"
+#include "births.h"
 
 // Source: arch/x86/include/uapi/asm/signal.h, struct sigaction.
 struct page_action {
@@ -126,9 +126,15 @@ static int page_can_read(word address) {
   return page_raw(call_rt_sigprocmask, arguments) == -page_invalid;
 }
 
+// Calls that do end with EINTR, but never where the program made them: they are notifications, and wait elsewhere. There
+// the kernel leaves the address behind a call in rcx, which the supervisor changes where it answers EINTR itself.
+static int page_waits_elsewhere(word number) {
+  return number == page_nr_wait4 || number == page_nr_waitid || number == call_rt_sigtimedwait;
+}
+
 // Lets a call be made again that has ended with EINTR because nobody had taken its notification, and that never ends so
-// natively. Which call it was is known where the number is moved to eax right before: b8 NUMBER 0f 05, without a prefix
-// that makes it another register.
+// natively, or not there. Which call it was is known where the number is moved to eax right before: b8 NUMBER 0f 05, without
+// a prefix that makes it another register.
 static void page_repeat(struct page_signal_frame *frame) {
   if (frame->rax != -(word)page_interrupted) return;
   word move = frame->rip - 7;
@@ -137,7 +143,7 @@ static void page_repeat(struct page_signal_frame *frame) {
   const volatile uint8_t *code = (const volatile uint8_t *)move;
   if (code[0] != 0xb8 || code[5] != 0x0f || code[6] != 0x05) return;
   uint32_t number = code[1] | code[2] << 8 | code[3] << 16 | (uint32_t)code[4] << 24;
-  if (!page_is_unbroken(number)) return;
+  if (!page_is_unbroken(number) && !(page_waits_elsewhere(number) && frame->rcx == frame->rip)) return;
   if (page_can_read(move - 8) && (code[-1] & 0xf1) == 0x41) return;
   frame->rip = move;
 }
