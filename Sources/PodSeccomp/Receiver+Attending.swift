@@ -51,10 +51,7 @@ extension Receiver {
     let host = AttachedCaller(thread, supervisor)
     host.hold(attached)
     host.comeWithinReach()
-    if inArea, enterArea(attached, call, thread) {
-      host.letGo()
-      return
-    }
+    if inArea, enterArea(host, attached, call) { return }
     attend(host, attached, call, notification.arguments)
     host.endScratch()
   }
@@ -63,8 +60,10 @@ extension Receiver {
   ///
   /// - Returns: Whether the thread was let go: else it is held as before, since there is no area in its memory, it is there
   ///   already, or has no stack.
-  private func enterArea(_ attached: AttachedThread, _ call: Syscall, _ thread: PodThread) -> Bool {
-    let space = thread.process.space
+  private func enterArea(
+    _ host: AttachedCaller, _ attached: AttachedThread, _ call: Syscall
+  ) -> Bool {
+    let space = host.thread.process.space
     guard let area = supervisor.area, space.hasArea,
       !area.isCode(attached.registers.instructionPointer)
     else { return false }
@@ -74,9 +73,12 @@ extension Receiver {
       let found = try RemoteMemory().readBytes(
         entry, count: PodArea.beginning.count, stopped: attached.tid)
       guard found == PodArea.beginning else { return false }
+      // Another receiver may have its next call before this one goes on.
+      host.letGo()
       try attached.enter(entry, for: call)
       return true
     } catch {
+      host.hold(attached)
       return false
     }
   }

@@ -13,7 +13,7 @@ internal import SystemPackage
 extension Receiver {
   /// Whether a call that would be attended to is one that the caller can make in the pod's area.
   func mayEnterArea(_ call: Syscall, _ arguments: CallArguments, _ thread: PodThread) -> Bool {
-    guard supervisor.area != nil,
+    guard supervisor.area != nil, !thread.process.hasOwnFilters,
       !supervisor.names.interposers.contains(where: { $0.calls.contains(call) })
     else { return false }
     switch call {
@@ -69,15 +69,24 @@ extension Receiver {
 
   func endBirth(_ notification: Notification, _ thread: PodThread) {
     let words = notification.arguments
+    let kernel = CallResult(word: words.d)
     let result = supervisor.births.end(
       Int32(truncatingIfNeeded: words.c), PhysicalName(rawValue: thread.tid),
-      stack: RemoteAddress(rawValue: words.e), CallResult(word: words.d), supervisor
+      stack: RemoteAddress(rawValue: words.e), kernel, supervisor
     ) { birth, name in
       if birth.flags & CloneFlags.parentSetTID != 0, birth.flags & CloneFlags.pidfd == 0 {
         store(name, at: birth.words.maker, of: birth, notification)
       }
     }
-    answer(notification, result ?? .failure(.invalidArgument))
+    // Nobody knows any more of a birth that so many were begun after.
+    let processes = supervisor.names.processes
+    answer(
+      notification,
+      result
+        ?? kernel.map { number in
+          let physical = PhysicalName<ProcessID>(rawValue: Int32(truncatingIfNeeded: number))
+          return Int(processes.virtual(of: physical)?.rawValue ?? 0)
+        })
   }
 
   /// Stores a newborn's name where the kernel has stored its number, unless the kernel compares what is there.
@@ -130,10 +139,12 @@ extension Receiver {
   ///
   /// - Returns: nil when it is nobody's child.
   func takeInNewborn(_ notification: Notification) -> PodThread? {
-    guard supervisor.area != nil, (try? name(notification, ticket: nil)) ?? nil != nil else {
-      return nil
+    guard supervisor.area != nil else { return nil }
+    if (try? name(notification, ticket: nil)) != nil {
+      return supervisor.thread(notification.tid)
     }
-    return supervisor.thread(notification.tid)
+    // Nobody has announced it: any program can make a child where the page's code is.
+    return supervisor.adopt(notification.tid)
   }
 
   private func name(
@@ -164,13 +175,18 @@ extension Receiver {
     }
     let physical = PhysicalName<ProcessID>(rawValue: Int32(truncatingIfNeeded: number))
     let isReaped = words.f != 0
-    let isKnown = supervisor.knows(physical.rawValue)
-    if isReaped, !isKnown,
-      let name = supervisor.births.lose(
-        physical, of: PhysicalName(rawValue: thread.process.tgid))
-    {
-      answer(notification, .success(Int(name.rawValue)))
-      return
+    // Who was asked for by name has one.
+    if words.c == 0, !supervisor.knows(physical) {
+      if isReaped,
+        let name = supervisor.births.lose(
+          physical, of: PhysicalName(rawValue: thread.process.tgid))
+          ?? supervisor.nameLost(physical, childOf: thread.process)
+      {
+        answer(notification, .success(Int(name.rawValue)))
+        return
+      }
+      // It stands still, or is a zombie still, and hasn't said that it is there.
+      _ = supervisor.takeInEarly(physical.rawValue)
     }
     let isGone = supervisor.waited(
       for: physical.rawValue, status: isReaped ? Int32(truncatingIfNeeded: words.e) : nil)
@@ -197,6 +213,33 @@ extension Supervisor: BirthWitness {
     return known.hasEnded || isOver(known)
   }
 
+  func name(of task: PhysicalName<ProcessID>) -> VirtualName<ProcessID>? {
+    guard let thread = thread(task.rawValue), isThere(thread) else { return nil }
+    return VirtualName(rawValue: caller(thread).thread.rawValue)
+  }
+
+  /// Takes in a task that has been made, and hasn't said so.
+  func takeInEarly(_ tid: Int32) -> PodThread? {
+    if (try? births.bind(PhysicalName(rawValue: tid), self)) ?? nil != nil { return thread(tid) }
+    return adopt(tid)
+  }
+
+  /// The name of a child that was killed before it could say that it is there, as was its maker, and that was waited for:
+  /// nobody's from now on.
+  func nameLost(
+    _ child: PhysicalName<ProcessID>, childOf parent: PodProcess
+  ) -> VirtualName<ProcessID>? {
+    let parent = Caller(
+      thread: VirtualName(rawValue: 0), process: parent.name,
+      physicalThread: PhysicalName(rawValue: parent.tgid))
+    guard
+      let name = try? names.processes.initialize(
+        child, by: parent, isThread: false, sharesParent: false)
+    else { return nil }
+    names.processes.reaped(name)
+    return name
+  }
+
   func takeIn(
     _ newborn: PhysicalName<ProcessID>, _ name: VirtualName<ProcessID>, of birth: PageBirth
   ) {
@@ -216,8 +259,10 @@ extension Supervisor: BirthWitness {
     }
   }
 
-  /// Whether a number is a process's that has not been waited for, as far as is known.
-  func knows(_ tgid: Int32) -> Bool { process(tgid).map { !$0.isForgotten } ?? false }
+  /// Whether a number is that of a process of the pod, or was lately.
+  func knows(_ process: PhysicalName<ProcessID>) -> Bool {
+    self.process(process.rawValue) != nil || names.processes.virtual(of: process) != nil
+  }
 
   /// Takes in a task of the pod that waits for an answer and whose birth nobody knows any more: its maker was killed.
   ///
@@ -242,6 +287,7 @@ extension Supervisor: BirthWitness {
       if isThread, let family { return add(thread: tid, of: family) }
       let process = add(process: tid, name, AddressSpace())
       process.mayBeOutOfReach = true
+      process.hasOwnFilters = family?.hasOwnFilters ?? false
       setup.events(.started(name, physical, parent: maker.process))
       return thread(tid)
     } catch {

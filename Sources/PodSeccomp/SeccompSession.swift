@@ -40,11 +40,17 @@ final class SeccompSession: BackendSession {
     let filter: [UInt8]
     do throws(Errno) {
       filter = try SupervisionFilter.rules(for: setup).program().bytes
-      try setup.area?.write(rules: SupervisionFilter.pageRules(for: setup))
     } catch {
       throw PodError(
         .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
       )
+    }
+    do throws(Errno) {
+      try setup.area?.write(rules: SupervisionFilter.pageRules(for: setup))
+    } catch {
+      throw PodError(
+        .invalidConfiguration, "the boundary table doesn't fit into the pod's processes",
+        underlyingError: error)
     }
     let podInit: PodInit
     do throws(PodInit.StartFailure) {

@@ -67,4 +67,23 @@ extension SeccompBackend {
       page: RemoteAddress(rawValue: 0x6d00_0020_0000)
     ).program().bytes
   }
+
+  /// What lies in the processes of a pod without an embedder's rules, but for the table of names: code, rules and stubs.
+  ///
+  /// - Throws: `.fileTooLarge`, or what keeps this machine from having it.
+  @_spi(Benchmarks) public static func standardArea() throws(Errno) -> [UInt8] {
+    let area: PodArea
+    do throws(PodArea.Failure) {
+      area = try PodArea.make(tableSize: 4096)
+    } catch {
+      throw error.error ?? .noFunction
+    }
+    try area.write(
+      rules: BoundaryTable.standard.pageRules(
+        watched: SupervisionFilter.watched.union(SupervisionFilter.watchedOutside)))
+    let size = Int(POD_AREA_TABLE)
+    return withExtendedLifetime(area) {
+      Array(UnsafeRawBufferPointer(start: area.start - size, count: size))
+    }
+  }
 }

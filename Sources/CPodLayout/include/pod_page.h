@@ -19,6 +19,7 @@
 #define POD_AREA_CACHE (-0x1000)
 #define POD_AREA_PRIVATE_SIZE 0x5000
 #define POD_AREA_CODE_SIZE 0x4000
+#define POD_AREA_MACHINE 0x3ff8 // behind the code: what of the machine the page may use, enum pod_page_machine as 64 bits
 #define POD_AREA_RULES 0x4000
 #define POD_AREA_RULES_SIZE 0x4000
 #define POD_AREA_STUBS 0x8000
@@ -29,6 +30,10 @@
 #define POD_PAGE_ENTER 0x00 // a call of the program's: its registers, but that rsp is 136 less and the return address is there
 #define POD_PAGE_SETUP 0x10 // the injection's second half, from the bootstrap: it returns to r8, with its result in r9
 #define POD_PAGE_SIGNAL 0x20 // a signal, from the stub whose number is in eax
+
+enum pod_page_machine {
+  POD_MACHINE_READS_FS = 1, // rdfsbase
+};
 
 // Stubs: number N of so many is at base + POD_AREA_STUBS + N * POD_PAGE_STUB_SIZE, its handler is word N of `handlers`.
 #define POD_PAGE_STUB_SIZE 16
@@ -42,6 +47,7 @@ enum pod_page_hypercall {
   // with them. For calls that the filter lets pass when they come from the page, but that the page can't do alone: a name
   // that the table doesn't have, a rule of the embedder's. The supervisor serves it as if the call itself were notified.
   POD_HYPERCALL_CALL = 2,
+  POD_HYPERCALL_SENDER = 3, // (physical number that the table doesn't have): who had it lately, or 0
   // A process or thread is about to be made: (flags of clone | number of the call << 32, the words for its number: the
   // maker's, its own; the control block of the thread that it is to be or of the caller). Answers a ticket.
   POD_HYPERCALL_BIRTH_BEGIN = 16,
@@ -121,6 +127,7 @@ enum pod_page_action {
   POD_PAGE_PASSES = 1,     // the page makes the call as it is
   POD_PAGE_IDENTIFIES = 2, // it is answered from the table (page/identity.h)
   POD_PAGE_TRANSLATES = 3, // the page makes the call and translates the places (page/rules.h)
+  POD_PAGE_WAITS = 4,      // the page waits for a child (page/births.h)
 };
 
 // An argument that must have a value under a mask.

@@ -31,7 +31,7 @@ _Static_assert(sizeof(struct pod_page_birth) == POD_PAGE_BIRTH_SIZE, "page_birth
 enum { page_clone_vm = 0x100, page_clone_vfork = 0x4000, page_clone_thread = 0x10000, page_clone_set_tls = 0x80000,
        page_clone_set_words = 0x1100000 };
 // Source: asm/unistd_64.h, asm/prctl.h.
-enum { page_nr_getpid = 39, page_nr_clone = 56, page_nr_fork = 57, page_nr_vfork = 58, page_nr_wait4 = 61,
+enum { page_nr_clone = 56, page_nr_fork = 57, page_nr_vfork = 58, page_nr_wait4 = 61,
        page_nr_arch_prctl = 158, page_nr_waitid = 247, page_arch_get_fs = 0x1003 };
 
 // Tells or asks the supervisor. One that a signal cut off before the supervisor had it is made again.
@@ -39,7 +39,7 @@ static inline long page_hypercall(enum pod_page_hypercall what, word a, word b, 
   const word arguments[6] = {POD_PAGE_MAGIC, what, a, b, c, d};
   long result;
   do
-    result = page_raw(page_nr_getpid, arguments);
+    result = page_raw(call_getpid, arguments);
   while (result == -page_interrupted);
   return result;
 }
@@ -56,6 +56,20 @@ static inline int page_birth_shares(word flags) {
 
 static void page_birth_count_sharers(uint32_t difference) {
   __atomic_fetch_add(&page_cache()->sharers, difference, __ATOMIC_SEQ_CST);
+}
+
+static word page_thread_pointer(void) {
+  word pointer = 0;
+#ifndef POD_PAGE_MODEL
+  // The program may have a filter that kills for a call that it doesn't know.
+  if (*(volatile uint64_t *)(page_base() + POD_AREA_MACHINE) & POD_MACHINE_READS_FS) {
+    __asm__("rdfsbase %0" : "=r"(pointer));
+    return pointer;
+  }
+#endif
+  const word arguments[6] = {page_arch_get_fs, (word)&pointer};
+  page_raw(page_nr_arch_prctl, arguments);
+  return pointer;
 }
 
 // How the kernel's part is to be done; negative: it isn't done, and this is the result.
@@ -88,10 +102,7 @@ __attribute__((noinline)) long page_birth_begin(struct pod_page_birth *birth) {
     words[0] = call->arguments[2];
     words[1] = call->arguments[3];
     words[2] = call->arguments[4];
-    if ((flags & page_clone_set_words) && !(flags & page_clone_set_tls)) {
-      const word arguments[6] = {page_arch_get_fs, (word)&words[2]};
-      page_raw(page_nr_arch_prctl, arguments);
-    }
+    if ((flags & page_clone_set_words) && !(flags & page_clone_set_tls)) words[2] = page_thread_pointer();
   }
   long ticket = page_hypercall(
       POD_HYPERCALL_BIRTH_BEGIN, (uint32_t)flags | call->number << 32, words[0], words[1], words[2]);

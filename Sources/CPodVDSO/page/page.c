@@ -13,14 +13,11 @@
 // A call of the program's. Whatever the page has no way of its own for is made from here as it is, and is a notification, but
 // for calls that the filter lets pass from here because the page makes them itself.
 long pod_page_call(struct pod_page_frame *frame) {
-  switch (frame->number) {
-  case page_nr_wait4: return page_wait4(frame);
-  case page_nr_waitid: return page_waitid(frame);
-  case call_rt_sigaction: return page_sigaction(frame);
-  }
+  if (frame->number == call_rt_sigaction) return page_sigaction(frame);
   const struct pod_page_row *row = page_row(frame);
   if (row == 0) return page_is_identity(frame->number) ? page_have_done(frame) : page_pass(frame);
   if (row->action == POD_PAGE_IDENTIFIES) return page_identify(frame);
   if (row->action == POD_PAGE_TRANSLATES) return page_translate(row, frame);
+  if (row->action == POD_PAGE_WAITS) return frame->number == page_nr_wait4 ? page_wait4(frame) : page_waitid(frame);
   return page_pass(frame);
 }

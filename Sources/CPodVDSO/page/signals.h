@@ -109,14 +109,18 @@ static int page_has_sender(int signal, int code) {
   return signal == 17 && code >= 1 && code <= 6;
 }
 
-// As `SignalInfo.virtualSender` in PodCore: 0 for who is outside.
-static int32_t page_virtual_sender(int32_t physical) {
+// As `SignalInfo.virtualSender` in PodCore: 0 for who is outside. A child that was waited for is no longer in the table when
+// the signal comes that tells of its end.
+static __attribute__((noinline)) int32_t page_virtual_sender(int32_t physical) {
   if (physical <= 0) return physical;
   if (physical >= page_first_impossible) {
     int32_t number = physical & ~page_made_up;
     return number < page_first_impossible ? number : physical;
   }
-  return pod_table_virtual_of(page_table(), physical);
+  int32_t name = pod_table_virtual_of(page_table(), physical);
+  if (name != 0) return name;
+  long late = page_hypercall(POD_HYPERCALL_SENDER, (word)physical, 0, 0, 0);
+  return late > 0 ? (int32_t)late : 0;
 }
 
 // Whether eight bytes can be read: the kernel is told to change the mask in a way that there isn't, which it looks at

@@ -54,6 +54,8 @@ extension BoundaryRow {
     guard descriptor == nil else { return nil }
     switch verb {
     case .answered: return confined == nil ? nil : POD_PAGE_IDENTIFIES
+    case .wrapped(let wrapper) where wrapper is WaitForChild:
+      return confined == nil ? nil : POD_PAGE_WAITS
     case .wrapped(let wrapper):
       guard confined != nil, wrapper is ShowParent || wrapper is ShowMembership else { return nil }
       return POD_PAGE_IDENTIFIES

@@ -19,6 +19,8 @@ package protocol BirthWitness {
   func kinship(of task: PhysicalName<ProcessID>) -> Kinship?
   /// Whether all threads of a process have ended.
   func hasEnded(_ process: PhysicalName<ProcessID>) -> Bool
+  /// The name of a task that was taken in already, by what the kernel says of it.
+  func name(of task: PhysicalName<ProcessID>) -> VirtualName<ProcessID>?
   /// Takes in a newborn that has just got its name, before anybody is told of it. Called while the birth is locked.
   func takeIn(_ newborn: PhysicalName<ProcessID>, _ name: VirtualName<ProcessID>, of birth: PageBirth)
   /// Whoever was taken in was gone already, and its number may be another's.
@@ -47,8 +49,8 @@ package final class PageBirth: @unchecked Sendable {
   private let lock = Mutex(())
   private var transaction: Transaction?
   private var newborn: PhysicalName<ProcessID>?
-  /// Who was taken in; 0 before.
-  private let taken = Atomic<Int32>(0)
+  /// Who was taken in, once its maker has spoken; 0 before.
+  private let settled = Atomic<Int32>(0)
   private var name: VirtualName<ProcessID>?
   private var isDropped = false
   private var hasBegun = false
@@ -93,6 +95,12 @@ package final class PageBirth: @unchecked Sendable {
     guard let kinship = witness.kinship(of: candidate), isKin(candidate, kinship, witness) else {
       return nil
     }
+    if let known = witness.name(of: candidate) {
+      // Whose name was planned for it is nobody's.
+      transaction = nil
+      (newborn, name) = (candidate, known)
+      return known
+    }
     let names = transaction?.names
     try transaction?.bindNewborn(candidate)
     guard let name = names?.processes.newborn(candidate, of: maker, birth: Int(ticket)) else {
@@ -100,8 +108,13 @@ package final class PageBirth: @unchecked Sendable {
     }
     (newborn, self.name) = (candidate, name)
     witness.takeIn(candidate, name, of: self)
-    taken.store(candidate.rawValue, ordering: .relaxed)
     return name
+  }
+
+  fileprivate func bindEarly(
+    _ candidate: PhysicalName<ProcessID>, _ witness: some BirthWitness
+  ) throws(Errno) -> VirtualName<ProcessID>? {
+    try lock.withLock { _ throws(Errno) in try bind(candidate, witness) }
   }
 
   /// The newborn says that it is there.
@@ -134,7 +147,10 @@ package final class PageBirth: @unchecked Sendable {
   ) -> CallResult {
     lock.withLock { _ in
       hasEnded = true
-      defer { transaction = nil }
+      defer {
+        transaction = nil
+        settled.store(newborn?.rawValue ?? 0, ordering: .relaxed)
+      }
       guard case .success(let number) = kernel else {
         _ = transaction?.leave(kernel)
         return kernel
@@ -193,8 +209,9 @@ package final class PageBirth: @unchecked Sendable {
   }
 
   fileprivate var isOver: Bool { lock.withLock { _ in hasBegun && hasEnded } }
-  fileprivate func made(_ process: PhysicalName<ProcessID>) -> Bool {
-    taken.load(ordering: .relaxed) == process.rawValue
+  /// Whether only a newborn hasn't spoken that has this number.
+  fileprivate func awaitsOnly(_ newborn: PhysicalName<ProcessID>) -> Bool {
+    settled.load(ordering: .relaxed) == newborn.rawValue
   }
 }
 
@@ -311,6 +328,19 @@ package final class PageBirths: Sendable {
     return result
   }
 
+  /// Gives a task its name that has been made, and hasn't said so, if it is one.
+  ///
+  /// - Throws: `.resourceTemporarilyUnavailable`.
+  package func bind(
+    _ newborn: PhysicalName<ProcessID>, _ witness: some BirthWitness
+  ) throws(Errno) -> VirtualName<ProcessID>? {
+    let births = state.withLock { $0.births.values.sorted { $0.ticket < $1.ticket } }
+    for birth in births {
+      if let name = try birth.bindEarly(newborn, witness) { return name }
+    }
+    return nil
+  }
+
   /// A wait has returned a child that nobody knows: it was killed before it could say that it is there.
   ///
   /// - Returns: The name that its maker is going to see for it; nil when it is nobody's.
@@ -331,7 +361,7 @@ package final class PageBirths: Sendable {
   package func drop(_ process: PhysicalName<ProcessID>) {
     // The lock of a birth is never taken inside this one's.
     let births = state.withLock { Array($0.births.values) }
-    remove(births.filter { $0.process == process || $0.made(process) })
+    remove(births.filter { $0.process == process || $0.awaitsOnly(process) })
   }
 
   /// A thread has ended.
