@@ -7,25 +7,20 @@ import Testing
 
 /// The code of the pod area on the real kernel, in programs that map it themselves: `Tests/Programs/page_area.h`.
 struct PageProgramTests {
-  @Test("signals", arguments: [TestPrograms.Build.dynamic, .musl])
-  func signals(_ build: TestPrograms.Build) async throws {
-    try await run("page_signals", build)
-  }
+  @Test("signals")
+  func signals() async throws { try await run("page_signals") }
 
   @Test("a signal at every instruction")
   func everyInstruction() async throws {
     let rules = try TestPrograms.scratch() + "/page-rules"
     try Data(BoundaryTable.standard.pageRules()).write(to: URL(filePath: rules))
-    try await run("page_steps", .dynamic, [rules])
+    try await run("page_steps", [rules])
   }
 
-  private func run(
-    _ name: String, _ build: TestPrograms.Build, _ arguments: [String] = []
-  ) async throws {
+  private func run(_ name: String, _ arguments: [String] = []) async throws {
     let result = try await Subprocess.run(
-      .path(FilePath(try await TestPrograms.path(name, build))), arguments: Arguments(arguments),
-      output: .string(limit: 1 << 16),
-      error: .combinedWithOutput)
+      .path(FilePath(try await TestPrograms.path(name))), arguments: Arguments(arguments),
+      output: .string(limit: 1 << 16), error: .combinedWithOutput)
     #expect(result.terminationStatus.isSuccess, "\(result.standardOutput ?? "")")
   }
 }

@@ -136,20 +136,36 @@ static int page_waits_elsewhere(word number) {
   return number == page_nr_wait4 || number == page_nr_waitid || number == call_rt_sigtimedwait;
 }
 
+// The number of the call whose instruction is before an address, where it is moved to eax right before that instruction, or
+// with one move to another register in between; else POD_PAGE_CALLS. 83 of 100 calls in glibc are made so.
+static word page_number_before(word end) {
+  const volatile uint8_t *code = (const volatile uint8_t *)end;
+  // The code may be unreadable, and what is before it may be nothing.
+  if (!page_can_read(end - 7) || code[-2] != 0x0f || code[-1] != 0x05) return POD_PAGE_CALLS;
+  int has_more = page_can_read(end - 15);
+  int at = -7;
+  if (code[at] != 0xb8 || (has_more && (code[-8] & 0xf1) == 0x41)) {
+    if (!has_more) return POD_PAGE_CALLS;
+    int is_between_registers = (code[-3] & 0xc0) == 0xc0 && (code[-4] == 0x89 || code[-4] == 0x31);
+    if ((code[-7] & 0xf8) == 0xb8)
+      at = (code[-8] & 0xf1) == 0x41 ? -13 : -12; // mov $…, %edi or %r8d
+    else if (is_between_registers && (code[-5] & 0xf0) == 0x40 && ((code[-3] & 7) != 0 || code[-5] & 1))
+      at = -10; // mov %rsi, %rdi
+    else if (is_between_registers && (code[-3] & 7) != 0)
+      at = -9; // mov %esi, %edi; xor %edi, %edi
+    if (code[at] != 0xb8 || (code[at - 1] & 0xf1) == 0x41) return POD_PAGE_CALLS;
+  }
+  return code[at + 1] | code[at + 2] << 8 | code[at + 3] << 16 | (word)code[at + 4] << 24;
+}
+
 // Lets a call be made again that has ended with EINTR because nobody had taken its notification, and that never ends so
-// natively, or not there. Which call it was is known where the number is moved to eax right before: b8 NUMBER 0f 05, without
-// a prefix that makes it another register.
+// natively, or not there: as the kernel does it where a handler asks for that.
 static void page_repeat(struct page_signal_frame *frame) {
   if (frame->rax != -(word)page_interrupted) return;
-  word move = frame->rip - 7;
-  // The code may be unreadable, and what is before the call's instruction may not be code.
-  if (!page_can_read(move)) return;
-  const volatile uint8_t *code = (const volatile uint8_t *)move;
-  if (code[0] != 0xb8 || code[5] != 0x0f || code[6] != 0x05) return;
-  uint32_t number = code[1] | code[2] << 8 | code[3] << 16 | (uint32_t)code[4] << 24;
+  word number = page_number_before(frame->rip);
   if (!page_is_unbroken(number) && !(page_waits_elsewhere(number) && frame->rcx == frame->rip)) return;
-  if (page_can_read(move - 8) && (code[-1] & 0xf1) == 0x41) return;
-  frame->rip = move;
+  frame->rax = number;
+  frame->rip -= 2;
 }
 
 // A stub was entered. Tells which handler to go to.
