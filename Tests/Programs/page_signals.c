@@ -109,6 +109,14 @@ static void senders(void) {
   timer_delete(timer);
 }
 
+// Calls a stub as a program may, with a stack that looks as if a signal of the program's own were there.
+static void __attribute__((noinline)) call_stub(void *stub, siginfo_t *info) {
+  volatile int32_t around[512] __attribute__((aligned(16)));
+  for (int i = 0; i < 512; i++) around[i] = i % 4 < 2 ? getpid() : 0;
+  ((void (*)(int, siginfo_t *, void *))stub)(SIGUSR1, info, NULL);
+  for (int i = 0; i < 512; i++) CHECK_EQUAL(around[i], i % 4 < 2 ? getpid() : 0);
+}
+
 static void read_back(void) {
   struct kernel_action given = {note, SA_SIGINFO | SA_NODEFER | 0x04000000, area_restorer(), 0x5a00}, found;
   CHECK_EQUAL(area_action(SIGUSR1, &given, NULL), 0);
@@ -145,7 +153,7 @@ static void read_back(void) {
   CHECK(found.handler == note);
   siginfo_t info = {.si_code = SI_USER};
   info.si_pid = getpid();
-  ((void (*)(int, siginfo_t *, void *))stub)(SIGUSR1, &info, NULL);
+  call_stub(stub, &info);
   CHECK_EQUAL(sender, getpid());
 
   // What is wrong.
@@ -424,6 +432,45 @@ static void many_threads(void) {
   CHECK_EQUAL(arrived, threads * changes_each);
 }
 
+// Handlers of several threads that are looked for at the same place first. None is ever called.
+enum { rivals = 4, handlers_each = 100 };
+static uintptr_t rival_handlers[rivals][handlers_each];
+static pthread_barrier_t together;
+
+static void *settles(void *number) {
+  long own = (long)number;
+  struct kernel_action given_here = {NULL, SA_SIGINFO | 0x04000000, area_restorer(), 0}, found;
+  for (int i = 0; i < handlers_each; i++) {
+    given_here.handler = (void *)rival_handlers[own][i];
+    pthread_barrier_wait(&together);
+    CHECK_EQUAL(area_action(SIGRTMIN + (int)own, &given_here, NULL), 0);
+    pthread_barrier_wait(&together);
+    CHECK_EQUAL(area_action(SIGRTMIN + (int)own, NULL, &found), 0);
+    CHECK(found.handler == given_here.handler);
+  }
+  return NULL;
+}
+
+static void rival_threads(void) {
+  for (int own = 0; own < rivals; own++) {
+    uintptr_t handler = 0x100000000 + own * 0x10000000ul;
+    for (int i = 0; i < handlers_each; handler++)
+      if (handler * 0x9e3779b97f4a7c15ul >> 53 == (unsigned)i * 4) rival_handlers[own][i++] = handler;
+  }
+  // Each time a child of its own, which has a copy of what was settled before.
+  for (int round = 0; round < 20; round++) {
+    pid_t child = fork();
+    if (child == 0) {
+      pthread_t made[rivals];
+      CHECK_EQUAL(pthread_barrier_init(&together, NULL, rivals), 0);
+      for (long i = 0; i < rivals; i++) CHECK(pthread_create(&made[i], NULL, settles, (void *)i) == 0);
+      for (int i = 0; i < rivals; i++) pthread_join(made[i], NULL);
+      _exit(0);
+    }
+    reap_ok(child);
+  }
+}
+
 // Reads from a pipe by an instruction of its own. `read` isn't one of the calls that never end with EINTR; that a rule says
 // so makes the test independent of notifications.
 #define READ_BY(name, code)                                                                     \
@@ -548,6 +595,7 @@ int main(void) {
   small_stack();
   sharing_child();
   many_threads();
+  rival_threads();
   cut_off();
   many_handlers();
   return 0;
