@@ -24,9 +24,6 @@ extension Receiver {
     let number = UInt32(exactly: notification.arguments.b) ?? 0
     switch pod_page_hypercall(rawValue: number) {
     case POD_HYPERCALL_CALL: serveCall(notification, thread)
-    case POD_HYPERCALL_SENDER:
-      let sender = SignalInfo.virtualSender(notification.arguments.int(2), in: supervisor.names)
-      answer(notification, .success(Int(max(sender, 0))))
     case POD_HYPERCALL_BIRTH_BEGIN: beginBirth(notification, thread)
     case POD_HYPERCALL_BIRTH_SLEEPS: sleepThroughBirth(notification, thread)
     case POD_HYPERCALL_BIRTH_WAKES: wakeFromBirth(notification, thread)

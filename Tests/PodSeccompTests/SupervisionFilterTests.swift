@@ -32,7 +32,7 @@ struct SupervisionFilterTests {
     }
     if wanted.contains(call) || [.execve, .execveat, .exit].contains(call) { return .notify }
     if fromPage == true, reachesNobodyElse(call, arguments) { return .allow }
-    if fromPage == false, call == .set_tid_address || call == .rt_sigaction { return .notify }
+    if fromPage == false, call == .set_tid_address { return .notify }
     guard let row = BoundaryTable.standard.row(for: call, arguments) else { return .allow }
     switch row.verb {
     case .native: return .allow
@@ -54,7 +54,7 @@ struct SupervisionFilterTests {
     switch call {
     case .getpid: arguments.a != UInt64(POD_PAGE_MAGIC)
     case .gettid, .getppid, .getpgrp, .wait4, .waitid, .fork, .vfork, .rt_sigtimedwait,
-      .set_tid_address, .rt_sigaction:
+      .set_tid_address:
       true
     case .getpgid, .getsid: arguments.a & 0xFFFF_FFFF == 0
     // No new namespace, and no word to a tracer.
@@ -99,7 +99,7 @@ struct SupervisionFilterTests {
       reached.formUnion(foreign.path)
       #expect(foreign.value == FilterRules.Action.noFunction.returnValue)
     }
-    #expect(allowed.count == (interposed ? 11 : 14), "\(allowed)")
+    #expect(allowed.count == (interposed ? 10 : 13), "\(allowed)")
     #expect(Set(program.instructions.indices).subtracting(reached) == [])
   }
 
@@ -113,8 +113,7 @@ struct SupervisionFilterTests {
     let area = try PodArea.make(tableSize: 1 << 16)
     let with = try BPFInterpreter(SupervisionFilter.rules(for: .sample(area: area)).program())
     let without = try BPFInterpreter(SupervisionFilter.rules(for: .sample()).program())
-    let watched = SupervisionFilter.watched.union(SupervisionFilter.watchedOutside)
-    for call in NamelessCalls.all.subtracting(watched) {
+    for call in NamelessCalls.all.subtracting(SupervisionFilter.watched) {
       let data = SeccompData.native(UInt32(call.rawValue))
       #expect(with.run(data).loads == [0, 4], "\(call.name)")
       #expect(with.run(data).path.count <= without.run(data).path.count + 2, "\(call.name)")
@@ -290,10 +289,7 @@ struct SupervisionFilterTests {
           let isItsOwn = call == .set_tid_address || rows.contains { $0.confined != nil }
           guard isItsOwn || rows.contains(where: \.isInterposed) else { return [] }
           return interestingArguments(of: number).suffix(isItsOwn ? .max : 1).map { (number, $0) }
-        } + [
-          (UInt32(Syscall.clone.rawValue), CallArguments(UInt64(SIGCHLD))),
-          (UInt32(Syscall.rt_sigaction.rawValue), CallArguments(UInt64(SIGCHLD), 0, 0, 8)),
-        ]
+        } + [(UInt32(Syscall.clone.rawValue), CallArguments(UInt64(SIGCHLD)))]
       var calls: [(line: String, expected: FilterRules.Action)] = []
       var lines: [String] = []
       // What ends at the last byte of the user's addresses can't be made.

@@ -47,7 +47,6 @@ enum pod_page_hypercall {
   // with them. For calls that the filter lets pass when they come from the page, but that the page can't do alone: a name
   // that the table doesn't have, a rule of the embedder's. The supervisor serves it as if the call itself were notified.
   POD_HYPERCALL_CALL = 2,
-  POD_HYPERCALL_SENDER = 3, // (physical number that the table doesn't have): who had it lately, or 0
   // A process or thread is about to be made: (flags of clone | number of the call << 32, the words for its number: the
   // maker's, its own; the control block of the thread that it is to be or of the caller). Answers a ticket.
   POD_HYPERCALL_BIRTH_BEGIN = 16,

@@ -119,7 +119,7 @@ static __attribute__((noinline)) int32_t page_virtual_sender(int32_t physical) {
   }
   int32_t name = pod_table_virtual_of(page_table(), physical);
   if (name != 0) return name;
-  long late = page_hypercall(POD_HYPERCALL_SENDER, (word)physical, 0, 0, 0);
+  long late = page_hypercall(POD_HYPERCALL_NAME, (word)physical, 0, 0, 0);
   return late > 0 ? (int32_t)late : 0;
 }
 
