@@ -188,8 +188,11 @@ extension Receiver {
       // It stands still, or is a zombie still, and hasn't said that it is there.
       _ = supervisor.takeInEarly(physical.rawValue)
     }
-    let isGone = supervisor.waited(
-      for: physical.rawValue, status: isReaped ? Int32(truncatingIfNeeded: words.e) : nil)
+    let mayHave = supervisor.mayHaveWaited(thread.process, for: physical)
+    let isGone =
+      mayHave
+      && supervisor.waited(
+        for: physical.rawValue, status: isReaped ? Int32(truncatingIfNeeded: words.e) : nil)
     var transaction = Transaction(
       .wait4, CallArguments(words.c), by: supervisor.caller(thread), names: supervisor.names,
       host: LookingCaller(thread, supervisor, notification))
@@ -206,6 +209,19 @@ extension Supervisor: BirthWitness {
     return Kinship(
       process: PhysicalName(rawValue: Int32(truncatingIfNeeded: process)),
       parent: PhysicalName(rawValue: Int32(truncatingIfNeeded: parent)))
+  }
+
+  /// Whether a process can have waited for another one, as it says: for its child, or for an orphan whose new parent it is.
+  /// Nobody else's child ends by its word.
+  func mayHaveWaited(_ process: PodProcess, for child: PhysicalName<ProcessID>) -> Bool {
+    let names = names.processes.space
+    guard let entry = (try? names.dyingEntry(child)) ?? (try? names.entry(child)) else {
+      return true
+    }
+    if entry.parent == process.name { return true }
+    // Who has a new parent is known when the end of the old one is.
+    guard let parent = try? names.entry(entry.parent), parent.state == .live else { return true }
+    return entry.parent != ProcessTable.initial && hasEnded(parent.physical)
   }
 
   func hasEnded(_ process: PhysicalName<ProcessID>) -> Bool {
