@@ -15,19 +15,23 @@ struct page_process {
   uint32_t slot;
 };
 
-// The live task with a physical number.
-static __attribute__((noinline)) struct pod_entry_view page_find_physical(int32_t physical) {
-  page_step(POD_PAGE_VIRTUALIZE, physical);
-  struct pod_entry_view view = pod_table_find_physical(page_table(), physical, POD_PHYSICAL_CURRENT);
+static __attribute__((noinline)) struct pod_entry_view page_find(int32_t name) {
+  struct pod_entry_view view = pod_table_find_virtual(page_table(), name);
   if (view.state != POD_ENTRY_LIVE) view.slot = 0;
   return view;
 }
 
 // The live task with a virtual number.
-static __attribute__((noinline)) struct pod_entry_view page_find_virtual(int32_t name) {
+static inline struct pod_entry_view page_find_virtual(int32_t name) {
   page_step(POD_PAGE_LOOK_UP, name);
-  struct pod_entry_view view = pod_table_find_virtual(page_table(), name);
-  if (view.state != POD_ENTRY_LIVE) view.slot = 0;
+  return page_find(name);
+}
+
+// The live task with a physical number.
+static __attribute__((noinline)) struct pod_entry_view page_find_physical(int32_t physical) {
+  page_step(POD_PAGE_VIRTUALIZE, physical);
+  struct pod_entry_view view = page_find(pod_table_virtual_of(page_table(), physical));
+  if (view.physical_name != physical) view.slot = 0;
   return view;
 }
 

@@ -35,7 +35,7 @@ static const struct pod_page_row *page_row(const struct pod_page_frame *frame) {
 
 // Whether a number names the calling thread: by its virtual name, or, where nobody has that for a virtual one, by its physical
 // one, which is what libraries find in its control block.
-static int page_is_caller(int32_t number) {
+static __attribute__((noinline)) int page_is_caller(int32_t number) {
   struct pod_entry_view named = page_find_virtual(number);
   int32_t physical = (int32_t)page_ask(call_gettid);
   return (named.slot != 0 ? named.physical_name : number) == physical && page_thread() != 0;
@@ -49,7 +49,8 @@ static int32_t page_virtual_value(const struct pod_page_place *place, int32_t va
 }
 
 // What came out, translated in its places. Returns 0 when the table doesn't have a name.
-static int page_translate_out(const struct pod_page_row *row, const struct pod_page_frame *frame, long *result) {
+static __attribute__((noinline)) int page_translate_out(const struct pod_page_row *row,
+                                                        const struct pod_page_frame *frame, long *result) {
   const struct pod_page_place *place = page_places(row) + row->inputs;
   for (int i = 0; i < row->outputs; i++, place++) {
     char *start = (char *)frame->arguments[place->argument];
@@ -70,7 +71,7 @@ static int page_translate_out(const struct pod_page_row *row, const struct pod_p
 }
 
 // A call that such a row is for.
-static long page_translate(const struct pod_page_row *row, const struct pod_page_frame *frame) {
+static __attribute__((noinline)) long page_translate(const struct pod_page_row *row, const struct pod_page_frame *frame) {
   struct pod_page_frame physical = *frame;
   const struct pod_page_place *place = page_places(row);
   for (int i = 0; i < row->inputs; i++, place++) {
@@ -81,7 +82,7 @@ static long page_translate(const struct pod_page_row *row, const struct pod_page
   const struct pod_table *table = page_table();
   // The name is that of who had the number when the kernel gave it, if no number changed its owner until it was looked up. Such
   // calls only look, so they can be made again.
-  for (int attempt = 0; attempt < 4; attempt++) {
+  for (int attempt = 0; attempt < 2; attempt++) {
     uint32_t chain = __atomic_load_n(&table->chain_sequence, __ATOMIC_ACQUIRE);
     long result = page_raw(physical.number, physical.arguments);
     if (result < 0 && result >= -4095) return result;
