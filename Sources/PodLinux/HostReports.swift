@@ -24,6 +24,20 @@ package enum HostReports {
       && CLinux_siginfo_pid(&info) == tid
   }
 
+  /// Whether the report of a stop was taken by somebody else: it isn't there, and the thread that the calling one traces
+  /// goes on standing still. One that was killed since the stop was seen has none either.
+  ///
+  /// - Parameters:
+  ///   - tid: The thread.
+  ///   - signal: The stop's signal, as PTRACE_GETSIGINFO said it.
+  ///   - code: The stop's code.
+  package static func isTaken(ofStop tid: Int32, signal: Int32, code: Int32) -> Bool {
+    if hasReport(tid) { return false }
+    var info = siginfo_t()
+    return CLinux_ptrace_getsiginfo(tid, &info) == 0 && info.si_signo == signal
+      && info.si_code == code
+  }
+
   /// Whether a thread that the calling one traces has ended.
   private static func isGone(_ process: Int32) -> Bool {
     var info = siginfo_t()
@@ -48,7 +62,9 @@ package enum HostReports {
       usleep(100)
       if CLinux_ptrace_getsiginfo(process, &info) == 0 {
         isSeen = true
-        if !hasReport(process) { areTaken.store(true, ordering: .relaxed) }
+        if isTaken(ofStop: process, signal: info.si_signo, code: info.si_code) {
+          areTaken.store(true, ordering: .relaxed)
+        }
       } else if isGone(process) {
         // Its parent hears of it when its tracer has.
         CLinux_wait4(process, nil, WNOHANG | Int32(CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD), nil)

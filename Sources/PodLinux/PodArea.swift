@@ -74,6 +74,8 @@ package final class PodArea: TableMemory {
     bytes.copyBytes(
       from: UnsafeRawBufferPointer(
         start: CPodVDSO_page_image_bytes(), count: Int(CPodVDSO_page_image_size)))
+    let machine = CLinux_reads_thread_pointer() != 0 ? UInt64(POD_MACHINE_READS_FS.rawValue) : 0
+    bytes.storeBytes(of: machine, toByteOffset: Int(POD_AREA_MACHINE), as: UInt64.self)
     for number in 0..<Int(POD_PAGE_STUB_COUNT) {
       let offset = Int(POD_AREA_STUBS) + number * Int(POD_PAGE_STUB_SIZE)
       UnsafeMutableRawBufferPointer(rebasing: bytes[offset...])

@@ -127,7 +127,8 @@ extension Supervisor {
       if isLeader, hasEnded(leader: tid) { takeEnds(ofThreadsBeside: tracee) }
       if let missed = missedStop(of: tracee) { return missed }
       if mayRun, turn % 16 == 0, let time = timeOnCPU(of: tid) {
-        let first = begin ?? time
+        // Another thread's exec gives its number, and so another clock, to a thread that has run less.
+        let first = min(begin ?? time, time)
         begin = first
         if time - first > Self.patience, !tracee.wasCaught {
           tracee.wasCaught = CLinux_ptrace_interrupt(tid) == 0
@@ -208,7 +209,8 @@ extension Supervisor {
   func missedStop(of tracee: Tracee) -> Int32? {
     var info = siginfo_t()
     // Only a thread that stands still answers, and then it is ours to let go.
-    guard CLinux_ptrace_getsiginfo(tracee.tid, &info) == 0, !HostReports.hasReport(tracee.tid)
+    guard CLinux_ptrace_getsiginfo(tracee.tid, &info) == 0,
+      HostReports.isTaken(ofStop: tracee.tid, signal: info.si_signo, code: info.si_code)
     else { return nil }
     becomeWatchful()
     let event = info.si_code >> 8
@@ -289,7 +291,11 @@ extension Supervisor {
     for _ in 0..<1000 {
       usleep(100)
       guard CLinux_ptrace_getsiginfo(tracee.tid, &info) == 0 else { continue }
-      if !isWatchful, !HostReports.hasReport(tracee.tid) { becomeWatchful() }
+      if !isWatchful,
+        HostReports.isTaken(ofStop: tracee.tid, signal: info.si_signo, code: info.si_code)
+      {
+        becomeWatchful()
+      }
       // Before it makes anybody.
       if isWatchful { announceEnd(of: tracee) }
       return

@@ -6,7 +6,7 @@ internal import PodLinux
 /// Code that a process executes once, in the place of its own behind a call, to map the pod's area.
 ///
 /// It maps the shared part, closes the descriptor, has the rest done by the area's own code (`POD_PAGE_SETUP`), and makes
-/// the program's call again. Without an area it tells the supervisor why before.
+/// the program's call again. If anything fails it undoes what is done, and tells the supervisor why before.
 ///
 /// It needs no stack, since a program may have none, changes no flags, and gives all registers back as they were but those
 /// that a call changes anyway: what the arguments were, the supervisor knows from the notification.
@@ -20,7 +20,7 @@ struct Bootstrap {
   /// What the first argument of the report says: "pod-boot" as big-endian text.
   static let magic: UInt64 = 0x706f_642d_626f_6f74
   /// The calls that it makes.
-  static let calls: Set<Syscall> = [.mmap, .close, .madvise]
+  static let calls: Set<Syscall> = [.mmap, .close, .madvise, .munmap]
 
   /// - Parameters:
   ///   - base: Where the area is to be.
@@ -43,16 +43,21 @@ struct Bootstrap {
     code += [0x48, 0xB9] + Self.word(0 &- base.rawValue)  // movabs $-base, %rcx
     code += [0x49, 0x8D, 0x0C, 0x09]  // lea (%r9,%rcx), %rcx
     code += [0xE3, 0x02]  // jrcxz, over the jump
+    var report: [UInt8] = [0x4C, 0x89, 0xCE]  // mov %r9, %rsi
+    report += [0x48, 0xBF] + Self.word(Self.magic)  // movabs $magic, %rdi
+    report += Self.make(.getpid)
+    var undo: [UInt8] = [0x4C, 0x89, 0xC9]  // mov %r9, %rcx
+    let unmap =
+      [0x48, 0xBF] + Self.word(base.rawValue)  // movabs $base, %rdi
+      + [0xBE] + Self.half(UInt32(clamping: size))  // mov $size, %esi
+      + Self.make(.munmap)
+    undo += [0xE3, UInt8(unmap.count + report.count)] + unmap  // jrcxz, behind the report
     let setup: [UInt8] =
       [0x4C, 0x8D, 0x05] + Self.half(6)  // lea, behind this, %r8
       + [0x49, 0x8D, 0x41, UInt8(POD_PAGE_SETUP)]  // lea POD_PAGE_SETUP(%r9), %rax
       + [0xFF, 0xE0]  // jmp *%rax
-    code += [0xEB, UInt8(setup.count)] + setup  // jmp, behind it
-    var report: [UInt8] = [0x4C, 0x89, 0xCE]  // mov %r9, %rsi
-    report += [0x48, 0xBF] + Self.word(Self.magic)  // movabs $magic, %rdi
-    report += Self.make(.getpid)
-    code += [0x4C, 0x89, 0xC9]  // mov %r9, %rcx
-    code += [0xE3, UInt8(report.count)] + report  // jrcxz, behind it
+    code += [0xEB, UInt8(setup.count + undo.count)]  // jmp, to the report
+    code += setup + undo + report
     reportEnd = code.count
     let registers: [[UInt8]] = [
       [0x48, 0xBF], [0x48, 0xBE], [0x48, 0xBA], [0x49, 0xBA], [0x49, 0xB8], [0x49, 0xB9],

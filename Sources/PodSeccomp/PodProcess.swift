@@ -213,6 +213,7 @@ final class PodProcess: Sendable {
     var ended: (@Sendable (TerminationStatus) -> Void)?
     var speaksForInit = false
     var mayBeOutOfReach = false
+    var hasOwnFilters = false
     var hasEnded = false
     var isReported = false
     var isForgotten = false
@@ -263,6 +264,13 @@ final class PodProcess: Sendable {
   var mayBeOutOfReach: Bool {
     get { state.withLock { $0.mayBeOutOfReach } }
     set { state.withLock { $0.mayBeOutOfReach = newValue } }
+  }
+
+  /// Whether it may have filters of its own for its calls, which the calls of the pod's area would go through too: they may
+  /// trap those, or kill for them.
+  var hasOwnFilters: Bool {
+    get { state.withLock { $0.hasOwnFilters } }
+    set { state.withLock { $0.hasOwnFilters = newValue } }
   }
 
   /// Set from the fork by the launcher until the program's exec.

@@ -13,7 +13,7 @@ internal import SystemPackage
 extension Receiver {
   /// Whether a call that would be attended to is one that the caller can make in the pod's area.
   func mayEnterArea(_ call: Syscall, _ arguments: CallArguments, _ thread: PodThread) -> Bool {
-    guard supervisor.area != nil,
+    guard supervisor.area != nil, !thread.process.hasOwnFilters,
       !supervisor.names.interposers.contains(where: { $0.calls.contains(call) })
     else { return false }
     switch call {
@@ -139,10 +139,12 @@ extension Receiver {
   ///
   /// - Returns: nil when it is nobody's child.
   func takeInNewborn(_ notification: Notification) -> PodThread? {
-    guard supervisor.area != nil, (try? name(notification, ticket: nil)) ?? nil != nil else {
-      return nil
+    guard supervisor.area != nil else { return nil }
+    if (try? name(notification, ticket: nil)) != nil {
+      return supervisor.thread(notification.tid)
     }
-    return supervisor.thread(notification.tid)
+    // Nobody has announced it: any program can make a child where the page's code is.
+    return supervisor.adopt(notification.tid)
   }
 
   private func name(
@@ -174,12 +176,17 @@ extension Receiver {
     let physical = PhysicalName<ProcessID>(rawValue: Int32(truncatingIfNeeded: number))
     let isReaped = words.f != 0
     // Who was asked for by name has one.
-    if isReaped, words.c == 0, !supervisor.knows(physical),
-      let name = supervisor.births.lose(
-        physical, of: PhysicalName(rawValue: thread.process.tgid))
-    {
-      answer(notification, .success(Int(name.rawValue)))
-      return
+    if words.c == 0, !supervisor.knows(physical) {
+      if isReaped,
+        let name = supervisor.births.lose(
+          physical, of: PhysicalName(rawValue: thread.process.tgid))
+          ?? supervisor.nameLost(physical, childOf: thread.process)
+      {
+        answer(notification, .success(Int(name.rawValue)))
+        return
+      }
+      // It stands still, or is a zombie still, and hasn't said that it is there.
+      _ = supervisor.takeInEarly(physical.rawValue)
     }
     let isGone = supervisor.waited(
       for: physical.rawValue, status: isReaped ? Int32(truncatingIfNeeded: words.e) : nil)
@@ -204,6 +211,33 @@ extension Supervisor: BirthWitness {
   func hasEnded(_ process: PhysicalName<ProcessID>) -> Bool {
     guard let known = self.process(process.rawValue) else { return true }
     return known.hasEnded || isOver(known)
+  }
+
+  func name(of task: PhysicalName<ProcessID>) -> VirtualName<ProcessID>? {
+    guard let thread = thread(task.rawValue), isThere(thread) else { return nil }
+    return VirtualName(rawValue: caller(thread).thread.rawValue)
+  }
+
+  /// Takes in a task that has been made, and hasn't said so.
+  func takeInEarly(_ tid: Int32) -> PodThread? {
+    if (try? births.bind(PhysicalName(rawValue: tid), self)) ?? nil != nil { return thread(tid) }
+    return adopt(tid)
+  }
+
+  /// The name of a child that was killed before it could say that it is there, as was its maker, and that was waited for:
+  /// nobody's from now on.
+  func nameLost(
+    _ child: PhysicalName<ProcessID>, childOf parent: PodProcess
+  ) -> VirtualName<ProcessID>? {
+    let parent = Caller(
+      thread: VirtualName(rawValue: 0), process: parent.name,
+      physicalThread: PhysicalName(rawValue: parent.tgid))
+    guard
+      let name = try? names.processes.initialize(
+        child, by: parent, isThread: false, sharesParent: false)
+    else { return nil }
+    names.processes.reaped(name)
+    return name
   }
 
   func takeIn(
@@ -253,6 +287,7 @@ extension Supervisor: BirthWitness {
       if isThread, let family { return add(thread: tid, of: family) }
       let process = add(process: tid, name, AddressSpace())
       process.mayBeOutOfReach = true
+      process.hasOwnFilters = family?.hasOwnFilters ?? false
       setup.events(.started(name, physical, parent: maker.process))
       return thread(tid)
     } catch {

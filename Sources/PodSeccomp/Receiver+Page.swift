@@ -23,11 +23,31 @@ extension Receiver {
   func serveHypercall(_ notification: Notification, _ thread: PodThread) {
     let number = UInt32(exactly: notification.arguments.b) ?? 0
     switch pod_page_hypercall(rawValue: number) {
+    case POD_HYPERCALL_CALL: serveCall(notification, thread)
     case POD_HYPERCALL_BIRTH_BEGIN: beginBirth(notification, thread)
     case POD_HYPERCALL_BIRTH_SLEEPS: sleepThroughBirth(notification, thread)
     case POD_HYPERCALL_BIRTH_WAKES: wakeFromBirth(notification, thread)
     case POD_HYPERCALL_BIRTH_END: endBirth(notification, thread)
     case POD_HYPERCALL_WAITED: endWait(notification, thread)
+    default: answer(notification, .failure(.noFunction))
+    }
+  }
+
+  /// Makes a call for the page that the filter would let it make by itself: one that shows names, and nothing else, so that
+  /// it is nothing to a filter of the program's own.
+  private func serveCall(_ notification: Notification, _ thread: PodThread) {
+    let words = notification.arguments
+    let arguments = CallArguments(words.d, words.e, words.f)
+    guard let call = UInt16(exactly: words.c).flatMap({ Syscall(rawValue: $0) }),
+      let row = supervisor.names.boundary.row(for: call, arguments), row.confined != nil
+    else {
+      answer(notification, .failure(.noFunction))
+      return
+    }
+    switch row.verb {
+    case .answered: lookAt(notification, call, thread, arguments: arguments)
+    case _ where Self.onlyLooks(call, arguments, supervisor):
+      lookAt(notification, call, thread, arguments: arguments)
     default: answer(notification, .failure(.noFunction))
     }
   }

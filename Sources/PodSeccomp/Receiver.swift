@@ -367,7 +367,7 @@ final class Receiver {
   // MARK: Calls that only look
 
   /// Calls that have the same effect whoever makes them, with all they say in registers.
-  private static func onlyLooks(
+  static func onlyLooks(
     _ call: Syscall, _ arguments: CallArguments, _ supervisor: Supervisor
   ) -> Bool {
     switch call {
@@ -379,17 +379,21 @@ final class Receiver {
     }
   }
 
-  private func lookAt(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
+  /// - Parameter arguments: The call's, where it isn't itself what was notified of.
+  func lookAt(
+    _ notification: Notification, _ call: Syscall, _ thread: PodThread,
+    arguments: CallArguments? = nil
+  ) {
     let host = LookingCaller(thread, supervisor, notification)
     var transaction = Transaction(
-      call, notification.arguments, by: supervisor.caller(thread), names: supervisor.names,
-      host: host)
+      call, arguments ?? notification.arguments, by: supervisor.caller(thread),
+      names: supervisor.names, host: host)
     let result: CallResult
     switch transaction.enter() {
     case .answer(let given):
       trace(transaction, kernel: nil, seen: given)
       if let error = transaction.row?.staticErrno {
-        report(refused: notification.number, call, error, by: thread.process)
+        report(refused: Int(call.rawValue), call, error, by: thread.process)
       }
       result = given
     case .perform:

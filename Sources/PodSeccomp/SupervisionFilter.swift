@@ -33,8 +33,8 @@ package enum SupervisionFilter {
       reportsRefusals: setup.configuration.tracesCalls, page: setup.area?.base)
   }
 
-  /// What the page does by itself.
-  static func pageRules(for setup: PodSetup) -> [UInt8] {
+  /// The same for the code that lies in the pod's processes: what it does by itself.
+  package static func pageRules(for setup: PodSetup) -> [UInt8] {
     setup.names.boundary.pageRules(
       interposers: setup.names.interposers, watched: watched.union(watchedOutside))
   }

@@ -389,6 +389,7 @@ final class Supervisor: Sendable {
       sharesMemory ? maker.space : AddressSpace(copying: maker.space))
     process.dumpable = maker.dumpable
     process.mayBeOutOfReach = maker.mayBeOutOfReach
+    process.hasOwnFilters = maker.hasOwnFilters
     setup.events(.started(newborn.virtual, newborn.physical, parent: newborn.parent))
   }
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -89,6 +90,15 @@ static inline int CLinux_query_mapping(int maps, uint64_t address, struct CLinux
   mapping->size = sizeof *mapping;
   mapping->address = address;
   return (int)CLinux_result(ioctl(maps, _IOWR('f', 17, struct CLinux_mapping), mapping));
+}
+
+// Whether programs can read their thread pointer without a call. Source: asm/hwcap2.h, HWCAP2_FSGSBASE.
+static inline int CLinux_reads_thread_pointer(void) {
+#ifdef __x86_64__
+  return (getauxval(AT_HWCAP2) & 2) != 0;
+#else
+  return 0;
+#endif
 }
 
 #endif

@@ -19,6 +19,7 @@
 #define POD_AREA_CACHE (-0x1000)
 #define POD_AREA_PRIVATE_SIZE 0x5000
 #define POD_AREA_CODE_SIZE 0x4000
+#define POD_AREA_MACHINE 0x3ff8 // behind the code: what of the machine the page may use, enum pod_page_machine as 64 bits
 #define POD_AREA_RULES 0x4000
 #define POD_AREA_RULES_SIZE 0x4000
 #define POD_AREA_STUBS 0x8000
@@ -29,6 +30,10 @@
 #define POD_PAGE_ENTER 0x00 // a call of the program's: its registers, but that rsp is 136 less and the return address is there
 #define POD_PAGE_SETUP 0x10 // the injection's second half, from the bootstrap: it returns to r8, with its result in r9
 #define POD_PAGE_SIGNAL 0x20 // a signal, from the stub whose number is in eax
+
+enum pod_page_machine {
+  POD_MACHINE_READS_FS = 1, // rdfsbase
+};
 
 // Stubs: number N of so many is at base + POD_AREA_STUBS + N * POD_PAGE_STUB_SIZE, its handler is word N of `handlers`.
 #define POD_PAGE_STUB_SIZE 16

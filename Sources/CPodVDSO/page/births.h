@@ -58,6 +58,20 @@ static void page_birth_count_sharers(uint32_t difference) {
   __atomic_fetch_add(&page_cache()->sharers, difference, __ATOMIC_SEQ_CST);
 }
 
+static word page_thread_pointer(void) {
+  word pointer = 0;
+#ifndef POD_PAGE_MODEL
+  // The program may have a filter that kills for a call that it doesn't know.
+  if (*(volatile uint64_t *)(page_base() + POD_AREA_MACHINE) & POD_MACHINE_READS_FS) {
+    __asm__("rdfsbase %0" : "=r"(pointer));
+    return pointer;
+  }
+#endif
+  const word arguments[6] = {page_arch_get_fs, (word)&pointer};
+  page_raw(page_nr_arch_prctl, arguments);
+  return pointer;
+}
+
 // How the kernel's part is to be done; negative: it isn't done, and this is the result.
 enum page_birth_manner {
   page_birth_plain = 0,
@@ -88,10 +102,7 @@ __attribute__((noinline)) long page_birth_begin(struct pod_page_birth *birth) {
     words[0] = call->arguments[2];
     words[1] = call->arguments[3];
     words[2] = call->arguments[4];
-    if ((flags & page_clone_set_words) && !(flags & page_clone_set_tls)) {
-      const word arguments[6] = {page_arch_get_fs, (word)&words[2]};
-      page_raw(page_nr_arch_prctl, arguments);
-    }
+    if ((flags & page_clone_set_words) && !(flags & page_clone_set_tls)) words[2] = page_thread_pointer();
   }
   long ticket = page_hypercall(
       POD_HYPERCALL_BIRTH_BEGIN, (uint32_t)flags | call->number << 32, words[0], words[1], words[2]);

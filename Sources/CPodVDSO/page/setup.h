@@ -29,7 +29,13 @@ __asm__(".section .entries, \"ax\"\n"
         "  mov $28, %eax\n" // madvise
         "  syscall\n"
         "  mov %rax, %r9\n"
-        "  jmp *%r8\n"
+        "  mov %rax, %rcx\n"
+        "  jrcxz 2f\n"
+        "  lea page_entries+" STRING(POD_AREA_HANDLERS) "(%rip), %rdi\n"
+        "  mov $" STRING(POD_AREA_PRIVATE_SIZE) ", %esi\n"
+        "  mov $11, %eax\n" // munmap
+        "  syscall\n"
+        "2: jmp *%r8\n"
         ".text\n");
 
 #endif

@@ -19,6 +19,8 @@ package protocol BirthWitness {
   func kinship(of task: PhysicalName<ProcessID>) -> Kinship?
   /// Whether all threads of a process have ended.
   func hasEnded(_ process: PhysicalName<ProcessID>) -> Bool
+  /// The name of a task that was taken in already, by what the kernel says of it.
+  func name(of task: PhysicalName<ProcessID>) -> VirtualName<ProcessID>?
   /// Takes in a newborn that has just got its name, before anybody is told of it. Called while the birth is locked.
   func takeIn(_ newborn: PhysicalName<ProcessID>, _ name: VirtualName<ProcessID>, of birth: PageBirth)
   /// Whoever was taken in was gone already, and its number may be another's.
@@ -93,6 +95,12 @@ package final class PageBirth: @unchecked Sendable {
     guard let kinship = witness.kinship(of: candidate), isKin(candidate, kinship, witness) else {
       return nil
     }
+    if let known = witness.name(of: candidate) {
+      // Whose name was planned for it is nobody's.
+      transaction = nil
+      (newborn, name) = (candidate, known)
+      return known
+    }
     let names = transaction?.names
     try transaction?.bindNewborn(candidate)
     guard let name = names?.processes.newborn(candidate, of: maker, birth: Int(ticket)) else {
@@ -101,6 +109,12 @@ package final class PageBirth: @unchecked Sendable {
     (newborn, self.name) = (candidate, name)
     witness.takeIn(candidate, name, of: self)
     return name
+  }
+
+  fileprivate func bindEarly(
+    _ candidate: PhysicalName<ProcessID>, _ witness: some BirthWitness
+  ) throws(Errno) -> VirtualName<ProcessID>? {
+    try lock.withLock { _ throws(Errno) in try bind(candidate, witness) }
   }
 
   /// The newborn says that it is there.
@@ -312,6 +326,19 @@ package final class PageBirths: Sendable {
     let result = birth.end(kernel, witness, settle: settle)
     if case .failure = result { remove([birth]) } else if birth.isOver { remove([birth]) }
     return result
+  }
+
+  /// Gives a task its name that has been made, and hasn't said so, if it is one.
+  ///
+  /// - Throws: `.resourceTemporarilyUnavailable`.
+  package func bind(
+    _ newborn: PhysicalName<ProcessID>, _ witness: some BirthWitness
+  ) throws(Errno) -> VirtualName<ProcessID>? {
+    let births = state.withLock { $0.births.values.sorted { $0.ticket < $1.ticket } }
+    for birth in births {
+      if let name = try birth.bindEarly(newborn, witness) { return name }
+    }
+    return nil
   }
 
   /// A wait has returned a child that nobody knows: it was killed before it could say that it is there.
