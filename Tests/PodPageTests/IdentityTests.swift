@@ -101,6 +101,21 @@ internal import Testing
     #expect(Int32(truncatingIfNeeded: model.cache.process) == 2)
   }
 
+  @Test("a thread isn't one that had its number in another process", arguments: [true, false])
+  func usedNumber(isChecked: Bool) throws {
+    let world = try World()
+    defer { world.pod.end() }
+    // Its own end isn't in the table yet, and the child has a thread with its number.
+    let number = Int(try world.process(world.thread).physicalThread.rawValue)
+    let model = ModelProcess(try world.process(3), of: world.pod)
+    let kernel = model.kernel
+    model.kernel = { call, arguments in call == .gettid ? number : kernel(call, arguments) }
+    model.step = { step, _ in step != .check || isChecked }
+    let seen = model.call(.gettid)
+    #expect(model.hasAskedSupervisor == isChecked)
+    #expect((seen == .success(Int(world.thread))) == !isChecked)
+  }
+
   @Test("who shares its maker's memory is itself, and its maker remains so")
   func sharers() throws {
     let world = try World()
