@@ -82,6 +82,21 @@ internal import Testing
     #expect(model.hasAskedSupervisor)
   }
 
+  @Test("the parent is the kernel's, whatever the table says yet")
+  func parent() throws {
+    let world = try World()
+    defer { world.pod.end() }
+    let initial = Int(world.pod.names.processes.physicalInit.rawValue)
+    let model = ModelProcess(try world.process(4), of: world.pod)
+    #expect(model.call(.getppid) == .success(3))
+    let kernel = model.kernel
+    model.kernel = { call, arguments in
+      call == .getppid ? initial : kernel(call, arguments)
+    }
+    #expect(model.call(.getppid) == .success(1))
+    #expect(!model.hasAskedSupervisor)
+  }
+
   @Test("a task that nobody has named is named by its first call")
   func pending() throws {
     let pod = MockKernel(numbers: 1000...1999).makePod(names: 1...97)
