@@ -19,6 +19,19 @@ struct PageProgramTests {
     try await run("page_steps", .dynamic, [rules])
   }
 
+  @Test("who is who, in a pod")
+  func identity() async throws {
+    let program = try await TestPrograms.path("page_identity")
+    try await withPod(backend: TestBackend.seccomp.backend) { pod in
+      let result = try await pod.run(
+        .path(FilePath(program)), output: .string(limit: 10_000), error: .combinedWithOutput)
+      if result.terminationStatus == .exited(77) {
+        try Test.cancel("this pod has no code in its processes")
+      }
+      #expect(result.terminationStatus == .exited(0), "\(result.standardOutput)")
+    }
+  }
+
   private func run(
     _ name: String, _ build: TestPrograms.Build, _ arguments: [String] = []
   ) async throws {
