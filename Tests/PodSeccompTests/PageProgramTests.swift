@@ -5,7 +5,8 @@ import Subprocess
 import SystemPackage
 import Testing
 
-/// The code of the pod area on the real kernel, in programs that map it themselves: `Tests/Programs/page_area.h`.
+/// The code of the pod area on the real kernel, in programs that map it themselves (`Tests/Programs/page_area.h`), and in
+/// pods.
 struct PageProgramTests {
   @Test("signals", arguments: [TestPrograms.Build.dynamic, .musl])
   func signals(_ build: TestPrograms.Build) async throws {
