@@ -88,11 +88,6 @@ static inline struct page_process page_self(void) {
   return process;
 }
 
-// What a process that was just made or mapped knows of itself: it has no other thread yet, and nobody shares its memory.
-static inline void page_know_self(struct page_process process) {
-  __atomic_store_n(&page_cache()->process, page_word_of(process), __ATOMIC_RELAXED);
-}
-
 // The entry of the caller's process; slot 0 when it isn't known.
 static inline struct pod_entry_view page_own_entry(void) {
   struct page_process self = page_self();
