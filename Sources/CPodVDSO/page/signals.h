@@ -76,7 +76,7 @@ static int page_needs_stub(const struct page_action *action) {
 
 // rt_sigaction(2). Reads a null, wrong or unmapped `act` as the kernel does: the kernel itself is asked, with a signal that
 // there isn't, which it looks at after it has copied the structure.
-static long page_sigaction(const struct pod_page_frame *frame) {
+static __attribute__((noinline)) long page_sigaction(const struct pod_page_frame *frame) {
   word arguments[6] = {0, frame->arguments[1], 0, frame->arguments[3]};
   struct page_action action;
   if (arguments[1] != 0) {
