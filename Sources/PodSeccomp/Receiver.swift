@@ -344,7 +344,10 @@ final class Receiver {
     }
     // A program that makes a child in the middle of the page's code.
     if let thread = takeInNewborn(notification) {
-      guard let call else { answer(notification, .failure(.noFunction)); return }
+      guard let call else {
+        answer(notification, .failure(.noFunction))
+        return
+      }
       return dispatch(notification, call, thread)
     }
     // A name that isn't there may be given at this moment, and its thread has not run before; anybody else is nobody's.
