@@ -24,6 +24,24 @@ package enum ProcessStatus {
     line(field, of: task)?.split(separator: "\t").compactMap { Int($0) }
   }
 
+  /// The process that a task belongs to, and that process's parent; nil when there is no such task.
+  ///
+  /// Source: proc_pid_status(5), "Tgid" and "PPid".
+  package static func family(of task: Int32) -> (process: Int32, parent: Int32)? {
+    var numbers: [Int32?] = [nil, nil]
+    _ = read(task) { line in
+      for (index, name) in familyFields.enumerated() where line.starts(with: name) {
+        let digits = line.dropFirst(name.count)
+        numbers[index] = digits.reduce(0) { $0 &* 10 &+ Int32($1) &- 48 }
+      }
+      return numbers.contains(nil)
+    }
+    guard let process = numbers[0], let parent = numbers[1] else { return nil }
+    return (process, parent)
+  }
+
+  private static let familyFields = ["Tgid:\t", "PPid:\t"].map { Array($0.utf8) }
+
   /// Whether a task stands still for its tracer.
   ///
   /// Source: proc_pid_status(5), "State".

@@ -17,7 +17,8 @@ extension Receiver {
       !supervisor.names.interposers.contains(where: { $0.calls.contains(call) })
     else { return false }
     switch call {
-    case .fork, .vfork, .wait4, .waitid: return true
+    case .fork, .vfork, .wait4: return true
+    case .waitid: return arguments.c == 0 && arguments.e == 0
     case .clone:
       // Whether the newborn's stack is in the way, the page finds out by itself, and lets the program call again.
       let kind = pod_page_birth_kind(arguments.a, arguments.b, 0)
@@ -128,7 +129,11 @@ extension Receiver {
       // Its maker has told of it, and of its own end since; or it isn't one.
       answer(notification, .success(Int(supervisor.caller(thread).thread.rawValue)))
     } else if let thread = supervisor.adopt(notification.tid) {
-      answer(notification, .success(Int(supervisor.caller(thread).thread.rawValue)))
+      let name = VirtualName<ProcessID>(rawValue: supervisor.caller(thread).thread.rawValue)
+      if let birth = supervisor.births.orphaned(ticket), birth.flags & CloneFlags.childSetTID != 0 {
+        store(name, at: birth.words.own, of: birth, notification)
+      }
+      answer(notification, .success(Int(name.rawValue)))
     } else {
       kill(notification)
       answer(notification, .failure(.notPermitted))
@@ -207,13 +212,11 @@ extension Receiver {
 extension Supervisor: BirthWitness {
   func kinship(of task: PhysicalName<ProcessID>) -> Kinship? {
     // The pod's own helper is nobody's, whatever the kernel says of its parent.
-    guard task.rawValue != launcher,
-      let process = ProcessStatus.number("Tgid", of: task.rawValue),
-      let parent = ProcessStatus.number("PPid", of: task.rawValue)
-    else { return nil }
-    return Kinship(
-      process: PhysicalName(rawValue: Int32(truncatingIfNeeded: process)),
-      parent: PhysicalName(rawValue: Int32(truncatingIfNeeded: parent)))
+    guard task.rawValue != launcher else { return nil }
+    return ProcessStatus.family(of: task.rawValue).map {
+      Kinship(
+        process: PhysicalName(rawValue: $0.process), parent: PhysicalName(rawValue: $0.parent))
+    }
   }
 
   /// Whether a process can have waited for another one, as it says: for its child, or for an orphan whose new parent it is.

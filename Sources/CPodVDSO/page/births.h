@@ -44,6 +44,12 @@ static inline long page_hypercall(enum pod_page_hypercall what, word a, word b, 
   return result;
 }
 
+// The call is made by the program's own instruction, as a notification.
+static long page_elsewhere(struct pod_page_frame *frame) {
+  frame->return_address -= 2;
+  return (long)frame->number;
+}
+
 static inline word page_birth_flags(const struct pod_page_frame *call) {
   if (call->number == page_nr_clone) return call->arguments[0];
   return call->number == page_nr_vfork ? page_clone_vm | page_clone_vfork : 0;
@@ -94,7 +100,7 @@ __attribute__((noinline)) long page_birth_begin(struct pod_page_birth *birth) {
   word own = call->number == page_nr_clone ? call->arguments[1] : 0;
   enum pod_page_birth_kind kind = pod_page_birth_kind(flags, own, (word)birth + sizeof *birth + 128);
   if (kind == POD_PAGE_BIRTH_ELSEWHERE) {
-    call->return_address -= 2;
+    page_elsewhere(call);
     return page_birth_elsewhere;
   }
   word words[3] = {0};
@@ -167,9 +173,7 @@ __asm__("page_birth:\n"
         "  call page_birth_end\n"
         "  mov %rbp, %rsp\n"
         "page_birth_leave:\n"
-        "  add $56, %rsp\n  pop %rbp\n  add $8, %rsp\n"
-        "  pop %rdi\n  pop %rsi\n  pop %rdx\n  pop %r10\n  pop %r8\n  pop %r9\n  popfq\n"
-        "  ret $128\n"
+        "  add $56, %rsp\n  pop %rbp\n  jmp page_leave\n"
         "page_birth_shared:\n"
         PAGE_BIRTH_LOAD("80")
         "  syscall\n"
@@ -199,6 +203,7 @@ __asm__("page_birth:\n"
 
 // What a wait for one child, or for a group, is for; 0 when the pod has none of that name.
 static int32_t page_waited_for(int32_t name, int is_group) {
+  page_step(POD_PAGE_LOOK_UP, name);
   struct pod_entry_view entry = pod_table_find_virtual(page_table(), name);
   if (entry.slot == 0 || entry.state == POD_ENTRY_ALLOCATED) return 0;
   if (is_group ? entry.flags & POD_ENTRY_THREAD : entry.flags & POD_ENTRY_REAPED) return 0;
@@ -210,58 +215,74 @@ static long page_waited(word asked, long result, int status, int is_reaped) {
   return page_hypercall(POD_HYPERCALL_WAITED, asked, (word)result, (word)(uint32_t)status, (word)is_reaped);
 }
 
-static __attribute__((noinline)) long page_wait4(const struct pod_page_frame *frame) {
-  word arguments[6];
-  for (int i = 0; i < 6; i++) arguments[i] = frame->arguments[i];
-  int32_t name = (int32_t)arguments[0];
-  if (name > 0 || (name < -1 && name != INT32_MIN)) {
-    int32_t physical = page_waited_for(name > 0 ? name : -name, name < 0);
-    if (physical == 0) return -page_no_child;
-    arguments[0] = (word)(long)(name > 0 ? physical : -physical);
-  }
-  // The status tells whether the child was reaped or only reported.
-  int own_status = 0;
-  if (arguments[1] == 0) arguments[1] = (word)&own_status;
-  long result = page_raw(page_nr_wait4, arguments);
-  if (result == -page_no_child) return page_waited(0, result, 0, 0);
-  if (result <= 0) return result;
-  int status = *(volatile int *)arguments[1];
-  int is_reaped = (status & 0xFF) != 0x7F && status != 0xFFFF;
-  return page_waited(name > 0 ? (word)name : 0, result, status, is_reaped);
-}
-
 // Source: asm-generic/siginfo.h, linux/wait.h.
 struct page_child_info {
-  int32_t signal, error, code, padding, process, user, status, rest[25];
+  int32_t signal, error, code, padding, process, user, status; // as much as waitid writes
 };
-enum { page_wait_process = 1, page_wait_group = 2, page_wait_without_reaping = 0x01000000 };
 enum { page_child_exited = 1, page_child_dumped = 3 };
+enum { page_wait_all = 0, page_wait_process = 1, page_wait_group = 2 };
+enum { page_no_hang = 1, page_wait_ends = 4, page_no_reaping = 0x01000000 };
+static const unsigned page_wait4_options = 1 | 2 | 8 | 0xE0000000u;
 
-static __attribute__((noinline)) long page_waitid(const struct pod_page_frame *frame) {
-  word arguments[6];
-  for (int i = 0; i < 6; i++) arguments[i] = frame->arguments[i];
-  int32_t kind = (int32_t)arguments[0], name = (int32_t)arguments[1];
-  int is_group = kind == page_wait_group;
-  if ((kind == page_wait_process || is_group) && name > 0) {
-    int32_t physical = page_waited_for(name, is_group);
+// Tells of a child that was shown. Returns its name.
+static __attribute__((noinline)) long page_child(int32_t asked, const struct page_child_info *info, int is_reaped) {
+  int status = info->status;
+  if (info->code == page_child_exited) status = (status & 0xFF) << 8;
+  if (info->code == page_child_dumped) status |= 0x80;
+  int has_ended = info->code >= page_child_exited && info->code <= page_child_dumped;
+  return page_waited(asked > 0 ? (word)asked : 0, info->process, status, is_reaped && has_ended);
+}
+
+// Who is to be shown is looked at first, so that it is known who it was whatever becomes of the answer in the program's memory,
+// which another thread may unmap at any moment: the page itself never touches it.
+static __attribute__((noinline)) long page_wait4(const struct pod_page_frame *frame) {
+  int32_t name = (int32_t)frame->arguments[0];
+  unsigned options = (unsigned)frame->arguments[2];
+  // The kernel refuses.
+  if (name == INT32_MIN || options & ~page_wait4_options) return page_raw(frame->number, frame->arguments);
+  int is_group = name <= 0 && name != -1;
+  int32_t physical = name < 0 ? -name : name;
+  if (name != 0 && name != -1) {
+    physical = page_waited_for(physical, is_group);
     if (physical == 0) return -page_no_child;
-    arguments[1] = (word)(long)physical;
+  }
+  word kind = name == -1 ? page_wait_all : is_group ? page_wait_group : page_wait_process;
+  for (;;) {
+    struct page_child_info info = {0};
+    const word look[6] = {kind, (word)physical, (word)&info, options | page_wait_ends | page_no_reaping};
+    page_step(POD_PAGE_WAIT, name);
+    long result = page_raw(page_nr_waitid, look);
+    if (result == -page_no_child) return page_waited(0, result, 0, 0);
+    if (result != 0) return result;
+    if (*(volatile int32_t *)&info.process == 0) return 0;
+    const word reap[6] = {(word)info.process, frame->arguments[1], options | page_no_hang, frame->arguments[3]};
+    page_step(POD_PAGE_WAIT, info.process);
+    result = page_raw(page_nr_wait4, reap);
+    // Another thread, or a signal's handler, was first.
+    if (result == 0 || result == -page_no_child) continue;
+    long child = page_child(name, &info, 1);
+    return result < 0 ? result : child;
+  }
+}
+
+static __attribute__((noinline)) long page_waitid(struct pod_page_frame *frame) {
+  int32_t kind = (int32_t)frame->arguments[0], name = (int32_t)frame->arguments[1];
+  // The name in the program's memory couldn't be replaced safely.
+  if (frame->arguments[2] != 0 || frame->arguments[4] != 0) return page_elsewhere(frame);
+  int is_named = (kind == page_wait_process || kind == page_wait_group) && name > 0;
+  int32_t physical = name;
+  if (is_named) {
+    physical = page_waited_for(name, kind == page_wait_group);
+    if (physical == 0) return -page_no_child;
   }
   // Without a place for the answer the kernel would reap a child and tell nobody which.
-  int32_t own[7] = {0};
-  if (arguments[2] == 0) arguments[2] = (word)own;
+  struct page_child_info info = {0};
+  const word arguments[6] = {(word)kind, (word)physical, (word)&info, frame->arguments[3]};
+  page_step(POD_PAGE_WAIT, name);
   long result = page_raw(page_nr_waitid, arguments);
   if (result == -page_no_child) return page_waited(0, result, 0, 0);
-  if (result != 0) return result;
-  volatile struct page_child_info *info = (struct page_child_info *)arguments[2];
-  int32_t physical = info->process;
-  if (physical <= 0) return 0;
-  int code = info->code, status = info->status;
-  int is_reaped = code >= page_child_exited && code <= page_child_dumped && !(arguments[3] & page_wait_without_reaping);
-  if (code == page_child_exited) status = (status & 0xFF) << 8;
-  if (code == page_child_dumped) status |= 0x80;
-  long seen = page_waited(kind == page_wait_process && name > 0 ? (word)name : 0, physical, status, is_reaped);
-  if (frame->arguments[2] != 0 && seen >= 0) info->process = (int32_t)seen;
+  if (result != 0 || *(volatile int32_t *)&info.process == 0) return result;
+  page_child(is_named && kind == page_wait_process ? name : 0, &info, !(frame->arguments[3] & page_no_reaping));
   return 0;
 }
 

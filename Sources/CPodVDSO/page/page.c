@@ -15,7 +15,11 @@
 long pod_page_call(struct pod_page_frame *frame) {
   if (frame->number == call_rt_sigaction) return page_sigaction(frame);
   const struct pod_page_row *row = page_row(frame);
-  if (row == 0) return page_is_identity(frame->number) ? page_have_done(frame) : page_pass(frame);
+  if (row == 0) {
+    // The filter lets these pass.
+    if (frame->number == page_nr_wait4 || frame->number == page_nr_waitid) return page_elsewhere(frame);
+    return page_is_identity(frame->number) ? page_have_done(frame) : page_pass(frame);
+  }
   if (row->action == POD_PAGE_IDENTIFIES) return page_identify(frame);
   if (row->action == POD_PAGE_TRANSLATES) return page_translate(row, frame);
   if (row->action == POD_PAGE_WAITS) return frame->number == page_nr_wait4 ? page_wait4(frame) : page_waitid(frame);

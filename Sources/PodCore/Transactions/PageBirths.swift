@@ -22,7 +22,8 @@ package protocol BirthWitness {
   /// The name of a task that was taken in already, by what the kernel says of it.
   func name(of task: PhysicalName<ProcessID>) -> VirtualName<ProcessID>?
   /// Takes in a newborn that has just got its name, before anybody is told of it. Called while the birth is locked.
-  func takeIn(_ newborn: PhysicalName<ProcessID>, _ name: VirtualName<ProcessID>, of birth: PageBirth)
+  func takeIn(
+    _ newborn: PhysicalName<ProcessID>, _ name: VirtualName<ProcessID>, of birth: PageBirth)
   /// Whoever was taken in was gone already, and its number may be another's.
   func takeBack(_ newborn: PhysicalName<ProcessID>, _ name: VirtualName<ProcessID>)
 }
@@ -156,6 +157,8 @@ package final class PageBirth: @unchecked Sendable {
         return kernel
       }
       let physical = PhysicalName<ProcessID>(rawValue: Int32(truncatingIfNeeded: number))
+      // Who was killed unheard, and waited for, has been called so.
+      if isDropped, newborn == physical, let name { return .success(Int(name.rawValue)) }
       if newborn == nil {
         do throws(Errno) {
           if let name = try bind(physical, witness) {
@@ -222,6 +225,8 @@ package final class PageBirths: Sendable {
   private struct State {
     var births: [Int32: PageBirth] = [:]
     var next: Int32 = 1
+    /// Those whose maker was killed, the oldest first: what they had made may still say that it is there.
+    var orphaned: [PageBirth] = []
   }
   private let state = Mutex(State())
 
@@ -243,8 +248,9 @@ package final class PageBirths: Sendable {
     words: (maker: RemoteAddress, own: RemoteAddress), threadPointer: RemoteAddress
   ) -> CallResult {
     let ticket = state.withLock { state -> Int32 in
-      repeat { state.next = state.next == .max ? 1 : state.next + 1 } while
-        state.births[state.next] != nil
+      repeat {
+        state.next = state.next == .max ? 1 : state.next + 1
+      } while state.births[state.next] != nil
       return state.next
     }
     transaction.birthNumber = Int(ticket)
@@ -361,7 +367,20 @@ package final class PageBirths: Sendable {
   package func drop(_ process: PhysicalName<ProcessID>) {
     // The lock of a birth is never taken inside this one's.
     let births = state.withLock { Array($0.births.values) }
-    remove(births.filter { $0.process == process || $0.awaitsOnly(process) })
+    remove(births.filter { $0.awaitsOnly(process) })
+    let orphaned = births.filter { $0.process == process }
+    remove(orphaned)
+    state.withLock { state in
+      state.orphaned += orphaned
+      state.orphaned.removeFirst(max(0, state.orphaned.count - Self.keptOrphaned))
+    }
+  }
+
+  private static let keptOrphaned = 64
+
+  /// The birth that a newborn says it is of, if its maker was killed in it. Nobody but the newborn says that it is so.
+  package func orphaned(_ ticket: Int32) -> PageBirth? {
+    state.withLock { $0.orphaned.last { $0.ticket == ticket } }
   }
 
   /// A thread has ended.
