@@ -541,6 +541,7 @@ package final class AttachedThread {
   package func finish(_ result: CallResult) {
     var end = registers
     end.setResult(result)
+    if result == .failure(.interrupted) { end.markAsAnswered() }
     leave(with: end)
   }
 

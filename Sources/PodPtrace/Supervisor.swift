@@ -51,7 +51,8 @@ final class Supervisor {
   private var nextLaunch: UInt32 = 1
   private(set) var isEnding = false
   private var initHasEnded = false
-  /// Whether init has yet to wait for some of what was left to it: then each call looks whether it has.
+  /// Whether init has yet to wait for some of what was left to it: then each call, and each stop of init, looks whether it
+  /// has.
   private(set) var initHasZombies = false
 
   init(
@@ -164,6 +165,8 @@ final class Supervisor {
   }
 
   private func drainMailbox() {
+    // Whose parent has ended the kernel reaps a moment after it has told of that end; the watch brings us here.
+    if initHasZombies { reapGone(childrenOf: ProcessTable.initial) }
     for command in mailbox.drain() {
       if isEnding {
         refuse(command)

@@ -152,12 +152,12 @@ extension Receiver {
       state = .onItsWay(injection)
       return true
     }
-    let isAnswered = putBack(injection, memory, notification)
-    if added == -ENOENT {
+    if putBack(injection, memory, notification) { return true }
+    guard isWaiting(notification) else {
       state = .awaited
       return true
     }
-    return isAnswered
+    return false
   }
 
   /// `syscall`
@@ -210,7 +210,7 @@ extension Receiver {
 }
 
 /// What is known of the mapping that code lies in.
-private enum CodeMapping {
+enum CodeMapping {
   /// How many bytes of code there are from an address on that are the process's own.
   ///
   /// - Returns: nil when there is none, or it is shared: what is written there others would execute.

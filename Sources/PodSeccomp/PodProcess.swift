@@ -76,7 +76,7 @@ final class AddressSpace: Sendable {
     var sharers = 1
     var gate: RemoteAddress?
     var scratch: RemoteAddress?
-    var hasStubs = false
+    var signalsWithStubs: UInt64 = 0
     var usedSlots: Set<Int> = []
   }
   private let state: Mutex<State>
@@ -107,7 +107,9 @@ final class AddressSpace: Sendable {
   /// The copy that a fork makes: the same mappings at the same addresses.
   init(copying other: AddressSpace) {
     let known = other.state.withLock { $0 }
-    state = Mutex(State(gate: known.gate, scratch: known.scratch, hasStubs: known.hasStubs))
+    state = Mutex(
+      State(
+        gate: known.gate, scratch: known.scratch, signalsWithStubs: known.signalsWithStubs))
     area = Mutex(.absent)
     awaited = Atomic(false)
     count = other.count
@@ -147,10 +149,16 @@ final class AddressSpace: Sendable {
     }
   }
 
-  /// Whether a handler may have a stub in the pod's area.
-  var hasStubs: Bool {
-    get { state.withLock { $0.hasStubs } }
-    set { state.withLock { $0.hasStubs = newValue } }
+  /// Whether a signal's handler may be called by a stub in the pod's area.
+  func mayHaveStub(_ signal: Int32) -> Bool {
+    state.withLock { $0.signalsWithStubs & Self.bit(signal) != 0 }
+  }
+  /// From now on it may, in each process that shares the memory: they may share handlers too.
+  func expectStub(_ signal: Int32) {
+    state.withLock { $0.signalsWithStubs |= Self.bit(signal) }
+  }
+  private static func bit(_ signal: Int32) -> UInt64 {
+    (1...64).contains(signal) ? 1 << UInt64(signal - 1) : 0
   }
 
   /// The page with our code; see ``Gate``.

@@ -185,16 +185,22 @@ extension Receiver {
       if isReaped,
         let name = supervisor.births.lose(
           physical, of: PhysicalName(rawValue: thread.process.tgid))
-          ?? supervisor.nameLost(physical, childOf: thread.process)
+          ?? supervisor.nameLost()
       {
         answer(notification, .success(Int(name.rawValue)))
         return
       }
-      // It stands still, or is a zombie still, and hasn't said that it is there.
-      _ = supervisor.takeInEarly(physical.rawValue)
+      // It stands still, or is a zombie still, and hasn't said that it is there. The kernel knows whose child it is; by the
+      // caller's word alone anybody outside would be of the pod.
+      if supervisor.kinship(of: physical)?.parent.rawValue == thread.process.tgid {
+        _ = supervisor.takeInEarly(physical.rawValue)
+      }
     }
-    let isGone = supervisor.waited(
-      for: physical.rawValue, status: isReaped ? Int32(truncatingIfNeeded: words.e) : nil)
+    let mayHave = supervisor.mayHaveWaited(thread.process, for: physical)
+    let isGone =
+      mayHave
+      && supervisor.waited(
+        for: physical.rawValue, status: isReaped ? Int32(truncatingIfNeeded: words.e) : nil)
     var transaction = Transaction(
       .wait4, CallArguments(words.c), by: supervisor.caller(thread), names: supervisor.names,
       host: LookingCaller(thread, supervisor, notification))
@@ -205,10 +211,25 @@ extension Receiver {
 
 extension Supervisor: BirthWitness {
   func kinship(of task: PhysicalName<ProcessID>) -> Kinship? {
-    ProcessStatus.family(of: task.rawValue).map {
+    // The pod's own helper is nobody's, whatever the kernel says of its parent.
+    guard task.rawValue != launcher else { return nil }
+    return ProcessStatus.family(of: task.rawValue).map {
       Kinship(
         process: PhysicalName(rawValue: $0.process), parent: PhysicalName(rawValue: $0.parent))
     }
+  }
+
+  /// Whether a process can have waited for another one, as it says: for its child, or for an orphan whose new parent it is.
+  /// Nobody else's child ends by its word.
+  func mayHaveWaited(_ process: PodProcess, for child: PhysicalName<ProcessID>) -> Bool {
+    let names = names.processes.space
+    guard let entry = (try? names.dyingEntry(child)) ?? (try? names.entry(child)) else {
+      return true
+    }
+    if entry.parent == process.name { return true }
+    // Who has a new parent is known when the end of the old one is.
+    guard let parent = try? names.entry(entry.parent), parent.state == .live else { return true }
+    return entry.parent != ProcessTable.initial && hasEnded(parent.physical)
   }
 
   func hasEnded(_ process: PhysicalName<ProcessID>) -> Bool {
@@ -229,17 +250,11 @@ extension Supervisor: BirthWitness {
 
   /// The name of a child that was killed before it could say that it is there, as was its maker, and that was waited for:
   /// nobody's from now on.
-  func nameLost(
-    _ child: PhysicalName<ProcessID>, childOf parent: PodProcess
-  ) -> VirtualName<ProcessID>? {
-    let parent = Caller(
-      thread: VirtualName(rawValue: 0), process: parent.name,
-      physicalThread: PhysicalName(rawValue: parent.tgid))
-    guard
-      let name = try? names.processes.initialize(
-        child, by: parent, isThread: false, sharesParent: false)
-    else { return nil }
-    names.processes.reaped(name)
+  ///
+  /// Only its parent says which number it had, and that may be anybody's outside: the name is never bound to it.
+  func nameLost() -> VirtualName<ProcessID>? {
+    guard let name = try? names.processes.space.allocate(avoidingPhysical: true) else { return nil }
+    try? names.processes.space.giveBack(name)
     return name
   }
 

@@ -24,6 +24,10 @@ extension Receiver {
     let number = UInt32(exactly: notification.arguments.b) ?? 0
     switch pod_page_hypercall(rawValue: number) {
     case POD_HYPERCALL_CALL: serveCall(notification, thread)
+    case POD_HYPERCALL_NAME:
+      let number = Int32(truncatingIfNeeded: notification.arguments.c)
+      let name = ProcessID.virtualize(number, in: supervisor.names)
+      answer(notification, .success(Int(name ?? 0)))
     case POD_HYPERCALL_BIRTH_BEGIN: beginBirth(notification, thread)
     case POD_HYPERCALL_BIRTH_SLEEPS: sleepThroughBirth(notification, thread)
     case POD_HYPERCALL_BIRTH_WAKES: wakeFromBirth(notification, thread)

@@ -22,8 +22,9 @@ extension Receiver {
     let arguments = notification.arguments
     let action = RemoteAddress(rawValue: arguments.b)
     let needsStub = !action.isNull && needsStub(action, of: notification.tid)
-    if needsStub { space.hasStubs = true }
-    if needsStub || arguments.c != 0 && space.hasStubs {
+    let signal = arguments.int(0)
+    if needsStub { space.expectStub(signal) }
+    if needsStub || arguments.c != 0 && space.mayHaveStub(signal) {
       return slowly(notification) { attend(notification, .rt_sigaction, thread, inArea: true) }
     }
     letPass(notification)

@@ -34,9 +34,9 @@ public struct SeccompBackend: Backend {
   /// - Parameter fallback: What is done where the machine lacks what it needs.
   public init(fallback: Fallback = .ptrace(.ptrace)) { self.fallback = fallback }
 
-  /// Programs in the pod can't trace; process ids inside signal frames are the kernel's.
+  /// Programs in the pod can't trace; signal frames are translated in those that have the pod's code.
   public var capabilities: BackendCapabilities {
-    BackendCapabilities(nestedTracing: false, signalFrames: false, unavailable: unavailable)
+    BackendCapabilities(nestedTracing: false, signalFrames: true, unavailable: unavailable)
   }
 
   /// Memory that the pod's processes see too, so that names can be looked up inside them.

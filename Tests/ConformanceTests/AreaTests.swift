@@ -26,8 +26,8 @@ struct AreaTests {
   }
 
   @Test(
-    "registers, flags, vectors and the red zone are kept", arguments: ["registers", "stackless"],
-    environments)
+    "registers, flags, vectors and the red zone are kept", 
+    arguments: ["registers", "stackless", "handler"], environments)
   func registers(way: String, environment: TestEnvironment) async throws {
     let outcome = try await environment.run(
       try await TestPrograms.path("first_call", .bare), [way, "\(Self.areas(environment))"])
@@ -45,7 +45,7 @@ struct AreaTests {
 
   @Test(
     "none where it could be seen, or would hurt somebody",
-    arguments: ["handler", "edge", "split", "shared"], environments)
+    arguments: ["edge", "split", "shared"], environments)
   func none(way: String, environment: TestEnvironment) async throws {
     let outcome = try await environment.run(
       try await TestPrograms.path("first_call", .bare), [way, "0"])
@@ -126,54 +126,23 @@ struct AreaTests {
     "interpreters and large programs",
     arguments: ["sh", "bash", "busybox", "perl", "python3", "node", "java", "go"], environments)
   func programs(name: String, environment: TestEnvironment) async throws {
-    let look: [String] =
+    try TestPrograms.require(name)
+    let command: [String] =
       switch name {
-      case "busybox": ["sh", "-c", "exec busybox grep -c /memfd:pod /proc/self/maps"]
-      case "perl":
-        ["-e", "open F, '/proc/self/maps'; print scalar(grep { m,/memfd:pod, } <F>), qq(\\n)"]
-      case "python3": ["-c", "print(open('/proc/self/maps').read().count('/memfd:pod'))"]
+      case "busybox": ["busybox", "sh", "-c", "exec busybox grep -c /memfd:pod /proc/self/maps"]
+      case "perl": ["perl", "-e", "open F, '/proc/self/maps'; print scalar(grep /memfd:pod/, <F>)"]
+      case "python3":
+        ["python3", "-c", "print(open('/proc/self/maps').read().count('/memfd:pod'))"]
       case "node":
         [
-          "-e",
-          "console.log(require('fs').readFileSync('/proc/self/maps', 'utf8').split('/memfd:pod').length - 1)",
+          "node", "-p",
+          "require('fs').readFileSync('/proc/self/maps', 'utf8').split('/memfd:pod').length - 1",
         ]
-      case "java":
-        [
-          try TestPrograms.write(
-            """
-            public class Maps {
-              public static void main(String[] arguments) throws Exception {
-                String maps = java.nio.file.Files.readString(java.nio.file.Path.of("/proc/self/maps"));
-                System.out.println(maps.split("/memfd:pod", -1).length - 1);
-              }
-            }
-
-            """, to: "Maps.java")
-        ]
-      case "go":
-        [
-          "run",
-          try TestPrograms.write(
-            """
-            package main
-
-            import (
-            	"fmt"
-            	"os"
-            	"strings"
-            )
-
-            func main() {
-            	maps, _ := os.ReadFile("/proc/self/maps")
-            	fmt.Println(strings.Count(string(maps), "/memfd:pod"))
-            }
-
-            """, to: "maps.go"),
-        ]
-      default: ["-c", "exec 3</proc/self/maps; grep -c /memfd:pod <&3; exit 0"]
+      case "java": ["java", "-cp", try await TestPrograms.java("Areas"), "Areas"]
+      case "go": [try await TestPrograms.go("areas")]
+      default: [name, "-c", "exec 3</proc/self/maps; grep -c /memfd:pod <&3; exit 0"]
       }
-    try TestPrograms.require(name)
-    let outcome = try await environment.run(name, look)
+    let outcome = try await environment.run(command[0], Array(command.dropFirst()))
     #expect(outcome.lines.last == "\(Self.areas(environment))", "\(outcome.output)")
   }
 }

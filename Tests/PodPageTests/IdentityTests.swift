@@ -82,6 +82,21 @@ internal import Testing
     #expect(model.hasAskedSupervisor)
   }
 
+  @Test("the parent is the kernel's, whatever the table says yet")
+  func parent() throws {
+    let world = try World()
+    defer { world.pod.end() }
+    let initial = Int(world.pod.names.processes.physicalInit.rawValue)
+    let model = ModelProcess(try world.process(4), of: world.pod)
+    #expect(model.call(.getppid) == .success(3))
+    let kernel = model.kernel
+    model.kernel = { call, arguments in
+      call == .getppid ? initial : kernel(call, arguments)
+    }
+    #expect(model.call(.getppid) == .success(1))
+    #expect(!model.hasAskedSupervisor)
+  }
+
   @Test("a task that nobody has named is named by its first call")
   func pending() throws {
     let pod = MockKernel(numbers: 1000...1999).makePod(names: 1...97)
@@ -99,6 +114,21 @@ internal import Testing
     model.kernel = { _, _ in Int(physical) }
     #expect(model.call(.getpid) == .success(2))
     #expect(Int32(truncatingIfNeeded: model.cache.process) == 2)
+  }
+
+  @Test("a thread isn't one that had its number in another process", arguments: [true, false])
+  func usedNumber(isChecked: Bool) throws {
+    let world = try World()
+    defer { world.pod.end() }
+    // Its own end isn't in the table yet, and the child has a thread with its number.
+    let number = Int(try world.process(world.thread).physicalThread.rawValue)
+    let model = ModelProcess(try world.process(3), of: world.pod)
+    let kernel = model.kernel
+    model.kernel = { call, arguments in call == .gettid ? number : kernel(call, arguments) }
+    model.step = { step, _ in step != .check || isChecked }
+    let seen = model.call(.gettid)
+    #expect(model.hasAskedSupervisor == isChecked)
+    #expect((seen == .success(Int(world.thread))) == !isChecked)
   }
 
   @Test("who shares its maker's memory is itself, and its maker remains so")

@@ -27,6 +27,8 @@ final class ModelProcess: @unchecked Sendable {
   var boundary = BoundaryTable.standard
   var wanted: Set<Syscall> = []
 
+  /// The memory below; who shares it keeps its owner.
+  private let owner: ModelProcess?
   private let region: UnsafeMutableRawPointer
   private let base: UnsafeMutablePointer<CChar>
   private let model: UnsafeMutablePointer<pod_page_model>
@@ -39,6 +41,7 @@ final class ModelProcess: @unchecked Sendable {
   ///   - rules: What lies at the rules' place.
   init(table: UnsafeRawPointer, rules: [UInt8] = []) {
     self.table = table
+    owner = nil
     let privateSize = Int(POD_AREA_PRIVATE_SIZE)
     let size = privateSize + Int(POD_AREA_TABLE)
     region = .allocate(byteCount: size, alignment: 4096)
@@ -52,6 +55,20 @@ final class ModelProcess: @unchecked Sendable {
       (region + privateSize + Int(POD_AREA_RULES)).copyMemory(
         from: start, byteCount: bytes.count)
     }
+    begin()
+  }
+
+  /// Makes a process that shares another's memory.
+  init(sharing owner: ModelProcess) {
+    self.owner = owner
+    (table, region, base) = (owner.table, owner.region, owner.base)
+    (boundary, wanted) = (owner.boundary, owner.wanted)
+    model = .allocate(capacity: 1)
+    model.initialize(to: pod_page_model())
+    begin()
+  }
+
+  private func begin() {
     model.pointee.base = base
     model.pointee.table = table.assumingMemoryBound(to: pod_table.self)
     model.pointee.context = Unmanaged.passUnretained(self).toOpaque()
@@ -69,7 +86,7 @@ final class ModelProcess: @unchecked Sendable {
 
   deinit {
     model.deallocate()
-    region.deallocate()
+    if owner == nil { region.deallocate() }
   }
 
   private func ask(_ number: UInt, _ words: UnsafePointer<UInt>) -> Int {

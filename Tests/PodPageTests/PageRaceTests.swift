@@ -1,3 +1,4 @@
+internal import CPodLayout
 internal import PodCore
 internal import PodMock
 internal import SystemPackage
@@ -125,5 +126,51 @@ internal import Testing
       world.finally("it had its group, or is gone") { [3, -3].contains(world.noted("watcher")) }
       world.finallyConsistent(pod)
     }
+  }
+
+  /// One thread asks who it is while another makes a process in the same memory, as `vfork` does.
+  private func sharing(isCounted: Bool) -> (ScheduledWorld) -> Void {
+    { world in
+      let pod = world.makePod(names: 1...200)
+      let owner = pod.boot()
+      owner.call(.clone, 0x10100)
+      guard let thread = pod.names.processes.liveTasks.first(where: { $0.isThread })?.virtual,
+        let asker = pod.process(thread)
+      else { return }
+      let model = ModelProcess(asker, of: pod)
+      model.yield(in: asker, for: .getpid)
+      world.run("asker", asker) { _ in world.note("asker", model.call(.getpid)) }
+      world.run("maker", owner) { owner in
+        if isCounted { model.cache.sharers += 1 }
+        owner.fork(as: "sharer") { child in
+          let sharer = ModelProcess(sharing: model)
+          sharer.serve(child)
+          sharer.yield(in: child, for: .getpid)
+          world.note("sharer", sharer.call(.getpid))
+        }
+        world.wait(for: "sharer", in: owner)
+        if isCounted { model.cache.sharers -= 1 }
+        let again = ModelProcess(sharing: model)
+        again.serve(owner)
+        world.note("maker", again.call(.getpid))
+      }
+      world.finally("each is itself") {
+        world.noted("asker") == 2 && world.noted("sharer") == 3 && world.noted("maker") == 2
+      }
+    }
+  }
+
+  @Test("processes that share memory are each themselves, as long as their makers count them")
+  func sharers() {
+    expectProtected("sharers of the cache", removing: [], sharing(isCounted: true))
+    let uncounted = ScheduleExplorer().explore(sharing(isCounted: false))
+    #expect(uncounted.violation != nil)
+  }
+}
+
+extension ScheduledWorld {
+  /// Waits until something was written down.
+  fileprivate func wait(for key: String, in process: MockProcess) {
+    process.wait { self.noted(key) != nil }
   }
 }

@@ -34,6 +34,10 @@ extension ModelProcess {
     _ call: Syscall, _ arguments: CallArguments, _ process: MockProcess
   ) -> CallResult {
     if call == .getpid, arguments[0] == UInt64(POD_PAGE_MAGIC) {
+      if arguments[1] == UInt64(POD_HYPERCALL_NAME.rawValue), let names = process.pod?.names {
+        let number = Int32(truncatingIfNeeded: arguments[2])
+        return .success(Int(ProcessID.virtualize(number, in: names) ?? 0))
+      }
       guard arguments[1] == UInt64(POD_HYPERCALL_CALL.rawValue),
         let asked = UInt16(exactly: arguments[2]).flatMap({ Syscall(rawValue: $0) })
       else { return .failure(.noFunction) }

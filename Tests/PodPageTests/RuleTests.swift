@@ -63,6 +63,8 @@ internal import Testing
     let caller: MockProcess
     let thread: MockProcess
     let outside: MockProcess
+    /// Of a process that was waited for, whose name is remembered for a while.
+    let late: Int32
     let memory: RemoteAddress
     let words: UnsafeMutablePointer<UInt32>
 
@@ -73,6 +75,10 @@ internal import Testing
       caller = pod.boot()
       try #require(caller.call(.fork) == .success(3))
       try #require(pod.process(3)?.call(.setpgid, 0, 0) == .success(0))
+      let ended = Int32(try caller.call(.fork).get())
+      late = pod.process(ended)?.physical.rawValue ?? 0
+      pod.process(ended)?.exit()
+      try #require(caller.wait(for: Int(ended)).map(\.child) == .success(Int(ended)))
       let name = Int32(try caller.startThread { _ = $0.call(.pause) }.get())
       thread = try #require(pod.process(name))
       outside = kernel.spawnOutside()
@@ -93,7 +99,7 @@ internal import Testing
       let thread = thread.physicalThread.rawValue
       return [
         2, 3, 1, thread, 98, 0, -1, -3, -98, .min, .max, physical(2), physical(3), thread,
-        -physical(3), outside.physical.rawValue, -outside.physical.rawValue,
+        -physical(3), late, -late, outside.physical.rawValue, -outside.physical.rawValue,
       ]
     }
 
@@ -242,6 +248,9 @@ internal import Testing
         try compare(row, words, pointers, world, "of \(number)")
         // A register's upper half is nobody's.
         words[index] |= 0xABCD << 32
+        for condition in row.variant.conditions {
+          words[condition.argument] |= 0xABCD << 32 & ~condition.mask
+        }
         try compare(row, words, pointers, world, "of \(number) and more")
       }
     }
@@ -249,19 +258,24 @@ internal import Testing
 
   @Test("a program that names itself needs nobody", arguments: rows.filter { !$0.inputs.isEmpty })
   func ownName(row: BoundaryRow) throws {
-    guard ["translated", "open"].contains(row.verb.word) else { return }
+    guard ["translated", "open"].contains(row.verb.word), row.untouched != nil else { return }
     let world = try World()
     defer { world.end() }
     let model = ModelProcess(world.thread, of: world.pod)
-    var (words, _) = Self.arguments(of: row)
-    for place in row.inputs {
-      guard case .argument(let index, let shape) = place, shape.zero == .caller else { continue }
-      words[index] = UInt64(world.thread.physicalThread.rawValue)
-    }
+    let virtual = UInt64(try world.thread.call(.gettid).get())
     world.script.state.withLock { $0.isOn = true }
-    _ = model.call(row.call, words)
-    #expect(!model.hasAskedSupervisor)
-    #expect(model.asked.last?.arguments == Self.arguments(of: row).words, "\(row.call)")
+    for number in [virtual, UInt64(world.thread.physicalThread.rawValue)] {
+      var (words, _) = Self.arguments(of: row)
+      for place in row.inputs {
+        guard case .argument(let index, let shape) = place, shape.zero == .caller else { continue }
+        words[index] = number
+      }
+      model.forget()
+      _ = model.call(row.call, words)
+      #expect(!model.hasAskedSupervisor)
+      let passed = model.asked.last?.arguments
+      #expect(passed == Self.arguments(of: row).words, "\(row.call) of \(number)")
+    }
   }
 
   @Test("what comes out", arguments: rows)
@@ -270,7 +284,10 @@ internal import Testing
     guard row.verb.word == "translated", row.call != .getpgrp else { return }
     let world = try World()
     defer { world.end() }
-    let (words, pointers) = Self.arguments(of: row)
+    var (words, pointers) = Self.arguments(of: row)
+    for condition in row.variant.conditions {
+      words[condition.argument] |= 0xABCD << 32 & ~condition.mask
+    }
     for place in row.outputs {
       for number in world.numbers where number >= 0 || !pointers.isEmpty {
         try compare(row, words, pointers, world, answer: (place, number), "shows \(number)")

@@ -4,7 +4,7 @@
 //   registers        all registers, flags, vector registers and the red zone are kept by calls
 //   stackless        the same, and there is no stack
 //   occupied ADDRESS SIZE   something else is there before
-//   handler          handlers run all the time
+//   handler          a handler is set, and runs all the time
 //   edge             the call is the last thing in its mapping
 //   split            the code behind it belongs to another mapping, which can't be executed
 //   shared           the code is in memory that is shared with a file

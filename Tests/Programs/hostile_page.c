@@ -265,6 +265,95 @@ static void lies_by_threads(void) {
   for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
 }
 
+// A child of somebody else's has ended: a liar says that it has waited for it, and how it ended (see HostilePageTests).
+enum { waited = 21, ends = 7, made_up = 113 };
+static void wait_for_others(void) {
+  struct {
+    volatile int number, over, right;
+  } *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  CHECK(shared != MAP_FAILED);
+  pid_t other = fork();
+  CHECK(other >= 0);
+  if (other == 0) {
+    for (int i = 0; i < 50; i++) {
+      pid_t child = fork();
+      CHECK(child >= 0);
+      if (child == 0) {
+        shared->number = (int)syscall(SYS_set_tid_address, NULL);  // the kernel's
+        _exit(ends);
+      }
+      // Now its number is a zombie's for a while.
+      siginfo_t info;
+      CHECK(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
+      pause_ms(2);
+      int status;
+      CHECK_EQUAL(AGAIN(waitpid(child, &status, 0)), child);
+      CHECK(WIFEXITED(status));
+      CHECK_EQUAL(WEXITSTATUS(status), ends);
+      shared->right++;
+    }
+    shared->over = 1;
+    _exit(0);
+  }
+  pid_t liar = fork();
+  CHECK(liar >= 0);
+  if (liar == 0) {
+    take_place();
+    while (!shared->over) {
+      int number = shared->number;
+      PAGE(SYS_getpid, magic, waited, 0, number, made_up << 8, 1);
+      PAGE(SYS_getpid, magic, waited, draw() % 64, number, made_up << 8, 1);
+    }
+    _exit(0);
+  }
+  reap_ok(other);
+  reap_ok(liar);
+  CHECK_EQUAL(shared->right, 50);
+}
+
+// Somebody outside is said to be a child that was made, or waited for; meanwhile all names that this could have given him
+// are tried.
+enum { birth_begins = 16, birth_ends = 20 };
+static volatile int newest, claims_over;
+static void *try_names(void *unused) {
+  (void)unused;
+  while (!claims_over)
+    for (int name = newest - 2; name < newest + 4; name++)
+      if (name > 1) setpriority(PRIO_PROCESS, (id_t)name, 1);  // no harm to others of the pod
+  return NULL;
+}
+
+static void claim(void) {
+  static const uint64_t flags[] = {SIGCHLD, 0x8000 | SIGCHLD, 0x10900, 0x100 | SIGCHLD};
+  for (int i = 0; i < 4; i++) {
+    long ticket = PAGE(SYS_getpid, magic, birth_begins, (uint64_t)SYS_clone << 32 | flags[i], 0, 0);
+    if (ticket > 0) PAGE(SYS_getpid, magic, birth_ends, ticket, outsider, 0);
+  }
+  for (uint64_t reaped = 0; reaped < 2; reaped++) {
+    long name = PAGE(SYS_getpid, magic, waited, 0, outsider, 0, reaped);
+    if (name > 1) newest = (int)name;
+  }
+}
+
+static void claims(void) {
+  take_place();
+  pthread_t thread;
+  CHECK(pthread_create(&thread, NULL, try_names, NULL) == 0);
+  for (int i = 0; i < 60; i++) {
+    pid_t announcer = fork();
+    if (announcer == 0) {
+      for (int birth = 0; birth < 4; birth++)
+        PAGE(SYS_getpid, magic, birth_begins, (uint64_t)SYS_fork << 32, 0, 0, 0);
+      _exit(0);
+    }
+    newest = announcer;
+    for (int turn = 0; turn < 20; turn++) claim();
+    if (announcer > 0) waitpid(announcer, NULL, 0);
+  }
+  claims_over = 1;
+  pthread_join(thread, NULL);
+}
+
 // What the page can be asked for in another's name: it shows what the call itself would.
 static void asked_calls(void) {
   take_place();
@@ -442,7 +531,7 @@ int main(int count, char **arguments) {
   } attacks[] = {
       {"without the area", without, 0},       {"the shared part", shared_memory, 0},
       {"calls that name others", name_others, 0}, {"calls by itself", alone, 0},
-      {"calls that it asks for", asked_calls, 0}, {"lies", lies, 1},
+      {"calls that it asks for", asked_calls, 0}, {"others' children", wait_for_others, 0}, {"claims", claims, 1}, {"lies", lies, 1},
       {"lies by threads", lies_by_threads, 1},    {"the private part", private_memory, 1},
       {"jumps", jumps, 0},
   };

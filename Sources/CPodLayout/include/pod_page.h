@@ -44,9 +44,12 @@ enum pod_page_machine {
 enum pod_page_hypercall {
   POD_HYPERCALL_INJECTED = 1, // (result): the area is mapped, or a negative errno says why not
   // (number, a, b, c): the call `number` with these arguments, as the program made it: with virtual names, and to be answered
-  // with them. For calls that the filter lets pass when they come from the page, but that the page can't do alone: a name
-  // that the table doesn't have, a rule of the embedder's. The supervisor serves it as if the call itself were notified.
+  // with them. For identity calls, which the filter lets pass when they come from the page: a name that the table doesn't
+  // have, a rule of the embedder's. The supervisor serves it as if the call itself were notified.
   POD_HYPERCALL_CALL = 2,
+  // (physical): the pod's name of a task, a group or a session that the table doesn't have, for a name that comes out; 0 when it
+  // isn't the pod's. The table has gone on to others, but the supervisor remembers for a while.
+  POD_HYPERCALL_NAME = 3,
   // A process or thread is about to be made: (flags of clone | number of the call << 32, the words for its number: the
   // maker's, its own; the control block of the thread that it is to be or of the caller). Answers a ticket.
   POD_HYPERCALL_BIRTH_BEGIN = 16,

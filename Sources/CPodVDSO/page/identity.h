@@ -15,19 +15,23 @@ struct page_process {
   uint32_t slot;
 };
 
-// The live task with a physical number.
-static __attribute__((noinline)) struct pod_entry_view page_find_physical(int32_t physical) {
-  page_step(POD_PAGE_VIRTUALIZE, physical);
-  struct pod_entry_view view = pod_table_find_physical(page_table(), physical, POD_PHYSICAL_CURRENT);
+static __attribute__((noinline)) struct pod_entry_view page_find(int32_t name) {
+  struct pod_entry_view view = pod_table_find_virtual(page_table(), name);
   if (view.state != POD_ENTRY_LIVE) view.slot = 0;
   return view;
 }
 
 // The live task with a virtual number.
-static __attribute__((noinline)) struct pod_entry_view page_find_virtual(int32_t name) {
+static inline struct pod_entry_view page_find_virtual(int32_t name) {
   page_step(POD_PAGE_LOOK_UP, name);
-  struct pod_entry_view view = pod_table_find_virtual(page_table(), name);
-  if (view.state != POD_ENTRY_LIVE) view.slot = 0;
+  return page_find(name);
+}
+
+// The live task with a physical number.
+static __attribute__((noinline)) struct pod_entry_view page_find_physical(int32_t physical) {
+  page_step(POD_PAGE_VIRTUALIZE, physical);
+  struct pod_entry_view view = page_find(pod_table_virtual_of(page_table(), physical));
+  if (view.physical_name != physical) view.slot = 0;
   return view;
 }
 
@@ -84,11 +88,6 @@ static inline struct page_process page_self(void) {
   return process;
 }
 
-// What a process that was just made or mapped knows of itself: it has no other thread yet, and nobody shares its memory.
-static inline void page_know_self(struct page_process process) {
-  __atomic_store_n(&page_cache()->process, page_word_of(process), __ATOMIC_RELAXED);
-}
-
 // The entry of the caller's process; slot 0 when it isn't known.
 static inline struct pod_entry_view page_own_entry(void) {
   struct page_process self = page_self();
@@ -101,7 +100,7 @@ static inline struct pod_entry_view page_own_entry(void) {
 }
 
 // The virtual name of the calling thread; 0 for unknown.
-static int32_t page_thread(void) {
+static __attribute__((noinline)) int32_t page_thread(void) {
   if (!page_has_rows(call_gettid)) return 0;
   struct page_process self = page_self();
   struct pod_entry_view view = page_find_physical((int32_t)page_ask(call_gettid));
@@ -114,7 +113,7 @@ static int32_t page_thread(void) {
 
 // The caller's parent; 0 for unknown. The kernel is asked: a parent may end without the table's knowing it, and a program that
 // has just asked to be told of that end (PR_SET_PDEATHSIG) looks at its parent to learn whether it came too late.
-static int32_t page_parent(void) {
+static __attribute__((noinline)) int32_t page_parent(void) {
   int32_t physical = (int32_t)page_ask(call_getppid);
   struct pod_entry_view own = page_own_entry();
   if (physical <= 0 || own.slot == 0) return 0;
@@ -131,7 +130,7 @@ static int32_t page_parent(void) {
 
 // The group or session of a process, 0 being the caller; 0 for unknown. They change by calls of the caller's and its parent's
 // only, which return when the table has it.
-static int32_t page_membership(int32_t process, int link) {
+static __attribute__((noinline)) int32_t page_membership(int32_t process, int link) {
   struct pod_entry_view view = process == 0 ? page_own_entry() : page_find_virtual(process);
   if (view.slot != 0 && view.flags & POD_ENTRY_THREAD) view = page_find_virtual(view.links[page_link_process]);
   if (view.slot == 0 || view.flags & POD_ENTRY_THREAD) return 0;
@@ -144,7 +143,7 @@ static inline int page_is_identity(word number) {
 }
 
 // An identity call.
-static long page_identify(const struct pod_page_frame *frame) {
+static __attribute__((noinline)) long page_identify(const struct pod_page_frame *frame) {
   int32_t name;
   switch (frame->number) {
   case call_getpid: name = page_self().name; break;

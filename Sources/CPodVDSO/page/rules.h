@@ -7,6 +7,8 @@
 
 #include "identity.h"
 
+enum { page_attempts = 64 };
+
 typedef int32_t page_word_anywhere __attribute__((aligned(1), may_alias));
 
 static inline const struct pod_page_condition *page_conditions(const struct pod_page_row *row) {
@@ -35,42 +37,46 @@ static const struct pod_page_row *page_row(const struct pod_page_frame *frame) {
 
 // Whether a number names the calling thread: by its virtual name, or, where nobody has that for a virtual one, by its physical
 // one, which is what libraries find in its control block.
-static int page_is_caller(int32_t number) {
+static __attribute__((noinline)) int page_is_caller(int32_t number) {
   struct pod_entry_view named = page_find_virtual(number);
   int32_t physical = (int32_t)page_ask(call_gettid);
   return (named.slot != 0 ? named.physical_name : number) == physical && page_thread() != 0;
 }
 
-// The virtual value for one that the kernel gave; 0 for a name that the table doesn't have. `value` isn't 0.
-static int32_t page_virtual_value(const struct pod_page_place *place, int32_t value) {
-  if (value > 0) return pod_table_virtual_of(page_table(), value);
-  if (!place->is_group_negated || value == -1 || value == INT32_MIN) return value;
-  return -pod_table_virtual_of(page_table(), -value);
+static __attribute__((noinline)) int32_t page_name_of(int32_t physical) {
+  page_step(POD_PAGE_VIRTUALIZE, physical);
+  int32_t name = pod_table_virtual_of(page_table(), physical);
+  if (name != 0) return name;
+  const word arguments[6] = {POD_PAGE_MAGIC, POD_HYPERCALL_NAME, (word)(long)physical};
+  long answer;
+  do answer = page_raw(call_getpid, arguments);
+  while (answer == -page_interrupted);
+  return answer > 0 ? (int32_t)answer : 0;
 }
 
-// What came out, translated in its places. Returns 0 when the table doesn't have a name.
-static int page_translate_out(const struct pod_page_row *row, const struct pod_page_frame *frame, long *result) {
+// The virtual value for one that the kernel gave; 0 for what is outside the pod.
+static inline int32_t page_virtual_value(const struct pod_page_place *place, int32_t value) {
+  if (value > 0) return page_name_of(value);
+  if (!place->is_group_negated || value >= -1 || value == INT32_MIN) return value;
+  return -page_name_of(-value);
+}
+
+// What came out, translated in its places.
+static __attribute__((noinline)) void page_translate_out(const struct pod_page_row *row,
+                                                         const struct pod_page_frame *frame, long *result) {
   const struct pod_page_place *place = page_places(row) + row->inputs;
   for (int i = 0; i < row->outputs; i++, place++) {
     char *start = (char *)frame->arguments[place->argument];
     page_word_anywhere *word = (page_word_anywhere *)(start + place->offset);
-    if (place->kind == POD_PAGE_FIELD && start == 0) continue;
-    // The kernel has just written there.
-    int32_t value = place->kind == POD_PAGE_FIELD ? *word : (int32_t)*result;
-    if (value == 0) continue;
-    page_step(POD_PAGE_VIRTUALIZE, value);
-    int32_t name = page_virtual_value(place, value);
-    if (name == 0) return 0;
-    if (place->kind == POD_PAGE_FIELD)
-      *word = name;
-    else
-      *result = name;
+    if (place->kind == POD_PAGE_RESULT)
+      *result = page_virtual_value(place, (int32_t)*result);
+    else if (start != 0)
+      *word = page_virtual_value(place, *word); // the kernel has just written there
   }
-  return 1;
 }
 
 // A call that such a row is for.
-static long page_translate(const struct pod_page_row *row, const struct pod_page_frame *frame) {
+static __attribute__((noinline)) long page_translate(const struct pod_page_row *row, const struct pod_page_frame *frame) {
   struct pod_page_frame physical = *frame;
   const struct pod_page_place *place = page_places(row);
   for (int i = 0; i < row->inputs; i++, place++) {
@@ -78,20 +84,20 @@ static long page_translate(const struct pod_page_row *row, const struct pod_page
     if (number > 0 && page_is_caller(number)) physical.arguments[place->argument] = 0;
   }
   if (row->outputs == 0) return page_pass(&physical);
-  const struct pod_table *table = page_table();
   // The name is that of who had the number when the kernel gave it, if no number changed its owner until it was looked up. Such
-  // calls only look, so they can be made again.
-  for (int attempt = 0; attempt < 4; attempt++) {
+  // calls only look, so they are made again. Who sees it change each time is among processes that do nothing else.
+  const struct pod_table *table = page_table();
+  for (int attempt = 0;; attempt++) {
     uint32_t chain = __atomic_load_n(&table->chain_sequence, __ATOMIC_ACQUIRE);
     long result = page_raw(physical.number, physical.arguments);
     if (result < 0 && result >= -4095) return result;
-    int is_whole = page_translate_out(row, frame, &result);
-    int is_now = !page_step(POD_PAGE_CHECK, (int32_t)result) ||
-                 (!(chain & 1) && __atomic_load_n(&table->chain_sequence, __ATOMIC_ACQUIRE) == chain);
-    if (is_whole && is_now) return result;
-    if (is_now) break;
+    page_translate_out(row, frame, &result);
+    if (!page_step(POD_PAGE_CHECK, (int32_t)result)) return result;
+    if (!(chain & 1) && __atomic_load_n(&table->chain_sequence, __ATOMIC_ACQUIRE) == chain) return result;
+    if (attempt == page_attempts) return result;
+    // The supervisor may have been interrupted in the middle of a change.
+    if (chain & 1) page_ask(call_sched_yield);
   }
-  return page_have_done(frame);
 }
 
 #endif

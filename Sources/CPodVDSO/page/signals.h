@@ -6,7 +6,7 @@
 #ifndef POD_PAGE_SIGNALS_H
 #define POD_PAGE_SIGNALS_H
 
-#include "calls.h"
+#include "births.h"
 
 // Source: arch/x86/include/uapi/asm/signal.h, struct sigaction.
 struct page_action {
@@ -76,7 +76,7 @@ static int page_needs_stub(const struct page_action *action) {
 
 // rt_sigaction(2). Reads a null, wrong or unmapped `act` as the kernel does: the kernel itself is asked, with a signal that
 // there isn't, which it looks at after it has copied the structure.
-static long page_sigaction(const struct pod_page_frame *frame) {
+static __attribute__((noinline)) long page_sigaction(const struct pod_page_frame *frame) {
   word arguments[6] = {0, frame->arguments[1], 0, frame->arguments[3]};
   struct page_action action;
   if (arguments[1] != 0) {
@@ -109,14 +109,18 @@ static int page_has_sender(int signal, int code) {
   return signal == 17 && code >= 1 && code <= 6;
 }
 
-// As `SignalInfo.virtualSender` in PodCore: 0 for who is outside.
-static int32_t page_virtual_sender(int32_t physical) {
+// As `SignalInfo.virtualSender` in PodCore: 0 for who is outside. A child that was waited for is no longer in the table when
+// the signal comes that tells of its end.
+static __attribute__((noinline)) int32_t page_virtual_sender(int32_t physical) {
   if (physical <= 0) return physical;
   if (physical >= page_first_impossible) {
     int32_t number = physical & ~page_made_up;
     return number < page_first_impossible ? number : physical;
   }
-  return pod_table_virtual_of(page_table(), physical);
+  int32_t name = pod_table_virtual_of(page_table(), physical);
+  if (name != 0) return name;
+  long late = page_hypercall(POD_HYPERCALL_NAME, (word)physical, 0, 0, 0);
+  return late > 0 ? (int32_t)late : 0;
 }
 
 // Whether eight bytes can be read: the kernel is told to change the mask in a way that there isn't, which it looks at
@@ -126,20 +130,42 @@ static int page_can_read(word address) {
   return page_raw(call_rt_sigprocmask, arguments) == -page_invalid;
 }
 
+// Calls that do end with EINTR, but never where the program made them: they are notifications, and wait elsewhere. There
+// the kernel leaves the address behind a call in rcx, which the supervisor changes where it answers EINTR itself.
+static int page_waits_elsewhere(word number) {
+  return number == page_nr_wait4 || number == page_nr_waitid || number == call_rt_sigtimedwait;
+}
+
+// The number of the call whose instruction is before an address, where it is moved to eax right before that instruction, or
+// with one move to another register in between; else POD_PAGE_CALLS. 83 of 100 calls in glibc are made so.
+static word page_number_before(word end) {
+  const volatile uint8_t *code = (const volatile uint8_t *)end;
+  // The code may be unreadable, and what is before it may be nothing.
+  if (!page_can_read(end - 7) || code[-2] != 0x0f || code[-1] != 0x05) return POD_PAGE_CALLS;
+  int has_more = page_can_read(end - 15);
+  int at = -7;
+  if (code[at] != 0xb8 || (has_more && (code[-8] & 0xf1) == 0x41)) {
+    if (!has_more) return POD_PAGE_CALLS;
+    int is_between_registers = (code[-3] & 0xc0) == 0xc0 && (code[-4] == 0x89 || code[-4] == 0x31);
+    if ((code[-7] & 0xf8) == 0xb8)
+      at = (code[-8] & 0xf1) == 0x41 ? -13 : -12; // mov $…, %edi or %r8d
+    else if (is_between_registers && (code[-5] & 0xf0) == 0x40 && ((code[-3] & 7) != 0 || code[-5] & 1))
+      at = -10; // mov %rsi, %rdi
+    else if (is_between_registers && (code[-3] & 7) != 0)
+      at = -9; // mov %esi, %edi; xor %edi, %edi
+    if (code[at] != 0xb8 || (code[at - 1] & 0xf1) == 0x41) return POD_PAGE_CALLS;
+  }
+  return code[at + 1] | code[at + 2] << 8 | code[at + 3] << 16 | (word)code[at + 4] << 24;
+}
+
 // Lets a call be made again that has ended with EINTR because nobody had taken its notification, and that never ends so
-// natively. Which call it was is known where the number is moved to eax right before: b8 NUMBER 0f 05, without a prefix
-// that makes it another register.
+// natively, or not there: as the kernel does it where a handler asks for that.
 static void page_repeat(struct page_signal_frame *frame) {
   if (frame->rax != -(word)page_interrupted) return;
-  word move = frame->rip - 7;
-  // The code may be unreadable, and what is before the call's instruction may not be code.
-  if (!page_can_read(move)) return;
-  const volatile uint8_t *code = (const volatile uint8_t *)move;
-  if (code[0] != 0xb8 || code[5] != 0x0f || code[6] != 0x05) return;
-  uint32_t number = code[1] | code[2] << 8 | code[3] << 16 | (uint32_t)code[4] << 24;
-  if (!page_is_unbroken(number)) return;
-  if (page_can_read(move - 8) && (code[-1] & 0xf1) == 0x41) return;
-  frame->rip = move;
+  word number = page_number_before(frame->rip);
+  if (!page_is_unbroken(number) && !(page_waits_elsewhere(number) && frame->rcx == frame->rip)) return;
+  frame->rax = number;
+  frame->rip -= 2;
 }
 
 // A stub was entered. Tells which handler to go to.
