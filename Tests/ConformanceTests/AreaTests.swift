@@ -26,7 +26,7 @@ struct AreaTests {
   }
 
   @Test(
-    "registers, flags, vectors and the red zone are kept", 
+    "registers, flags, vectors and the red zone are kept",
     arguments: ["registers", "stackless", "handler"], environments)
   func registers(way: String, environment: TestEnvironment) async throws {
     let outcome = try await environment.run(
