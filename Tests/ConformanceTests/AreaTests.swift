@@ -112,6 +112,16 @@ struct AreaTests {
     #expect(outcome.status == .exited(0), "\(outcome.output)")
   }
 
+  /// They end when they find anything mapped where they want nothing but memory of theirs.
+  @Test(
+    "programs with a sanitizer", arguments: ["process_identity", "waiting", "many_threads"],
+    environments)
+  func sanitized(program: String, environment: TestEnvironment) async throws {
+    let outcome = try await environment.run(
+      "setarch", ["-R", try await TestPrograms.path(program, .threadSanitizer)])
+    #expect(outcome.status == .exited(0), "\(outcome.output)")
+  }
+
   @Test("programs without random addresses", arguments: environments)
   func notRandom(environment: TestEnvironment) async throws {
     for build in [TestPrograms.Build.dynamic, .fixed, .static] {
