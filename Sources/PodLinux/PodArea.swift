@@ -77,9 +77,7 @@ package final class PodArea: TableMemory {
     let machine = CLinux_reads_thread_pointer() != 0 ? UInt64(POD_MACHINE_READS_FS.rawValue) : 0
     bytes.storeBytes(of: machine, toByteOffset: Int(POD_AREA_MACHINE), as: UInt64.self)
     for number in 0..<Int(POD_PAGE_STUB_COUNT) {
-      let offset = Int(POD_AREA_STUBS) + number * Int(POD_PAGE_STUB_SIZE)
-      UnsafeMutableRawBufferPointer(rebasing: bytes[offset...])
-        .copyBytes(from: Self.stub(number, at: offset))
+      Self.writeStub(number, to: bytes, at: Int(POD_AREA_STUBS) + number * Int(POD_PAGE_STUB_SIZE))
     }
   }
 
@@ -182,15 +180,19 @@ package final class PodArea: TableMemory {
     return RemoteAddress(rawValue: lowest + UInt64.random(in: 1..<1 << 17) * step)
   }
 
-  /// `mov $number, %eax; jmp` to the code that serves signals.
-  private static func stub(_ number: Int, at offset: Int) -> [UInt8] {
+  /// `mov $number, %eax; jmp` to the code that serves signals; `int3` behind it.
+  private static func writeStub(
+    _ number: Int, to area: UnsafeMutableRawBufferPointer, at offset: Int
+  ) {
     let end = offset + 10
-    let distance = Int32(Int(POD_PAGE_SIGNAL) - end)
-    var code: [UInt8] = [0xB8]
-    withUnsafeBytes(of: UInt32(number).littleEndian) { code += $0 }
-    code.append(0xE9)
-    withUnsafeBytes(of: distance.littleEndian) { code += $0 }
-    return code + [UInt8](repeating: 0xCC, count: Int(POD_PAGE_STUB_SIZE) - code.count)
+    let rest = Int(POD_PAGE_STUB_SIZE) - 10
+    area.storeBytes(of: 0xB8, toByteOffset: offset, as: UInt8.self)
+    area.storeBytes(of: UInt32(number), toByteOffset: offset + 1, as: UInt32.self)
+    area.storeBytes(of: 0xE9, toByteOffset: offset + 5, as: UInt8.self)
+    area.storeBytes(
+      of: Int32(Int(POD_PAGE_SIGNAL) - end), toByteOffset: offset + 6, as: Int32.self)
+    UnsafeMutableRawBufferPointer(rebasing: area[end..<end + rest])
+      .initializeMemory(as: UInt8.self, repeating: 0xCC)
   }
 }
 
