@@ -51,7 +51,13 @@ extension Receiver {
     let host = AttachedCaller(thread, supervisor)
     host.hold(attached)
     host.comeWithinReach()
-    if inArea, enterArea(host, attached, call) { return }
+    if inArea,
+      Self.pageMakes(
+        call, notification.arguments, stack: attached.registers.stackPointer),
+      enterArea(host, attached, call)
+    {
+      return
+    }
     attend(host, attached, call, notification.arguments)
     host.endScratch()
   }

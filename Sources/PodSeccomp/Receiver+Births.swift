@@ -17,14 +17,23 @@ extension Receiver {
       !supervisor.names.interposers.contains(where: { $0.calls.contains(call) })
     else { return false }
     switch call {
-    case .fork, .vfork, .wait4: return true
-    case .waitid: return arguments.c == 0 && arguments.e == 0
-    case .clone:
-      // Whether the newborn's stack is in the way, the page finds out by itself, and lets the program call again.
-      let kind = pod_page_birth_kind(arguments.a, arguments.b, 0)
-      return kind != POD_PAGE_BIRTH_ELSEWHERE
+    case .fork, .vfork, .clone: return true
+    case .wait4: return supervisor.names.boundary.row(for: call, arguments)?.confined != nil
+    case .waitid:
+      // The page would let the program call again.
+      return arguments.c == 0 && arguments.e == 0
+        && supervisor.names.boundary.row(for: call, arguments)?.confined != nil
     default: return false
     }
+  }
+
+  /// Whether the page itself makes a call that comes from this place: one that it can't make it would let the program make
+  /// again, for ever.
+  static func pageMakes(
+    _ call: Syscall, _ arguments: CallArguments, stack: RemoteAddress
+  ) -> Bool {
+    call != .clone
+      || pod_page_birth_kind(arguments.a, arguments.b, stack.rawValue) != POD_PAGE_BIRTH_ELSEWHERE
   }
 
   // MARK: Makers
@@ -205,7 +214,8 @@ extension Receiver {
       .wait4, CallArguments(words.c), by: supervisor.caller(thread), names: supervisor.names,
       host: LookingCaller(thread, supervisor, notification))
     let name = transaction.showChild(physical, isReaped: isReaped && isGone)
-    answer(notification, .success(Int(name)))
+    // Who had no name since the pod is full, and is nobody any more: 0 would mean that there was none.
+    answer(notification, .success(Int(name == 0 ? physical.rawValue : name)))
   }
 }
 

@@ -119,6 +119,11 @@ static void a_vfork(void) { reap((pid_t)stepped_birth(SYS_vfork, 0, 0), 3 << 8);
 static void a_spawn(void) {
   reap((pid_t)stepped_birth(SYS_clone, SIGCHLD | CLONE_VM | CLONE_VFORK, (long)other_stack + stack_size), 3 << 8);
 }
+// On its maker's stack, so near that no code of anybody's fits between them.
+static void a_spawn_nearby(void) {
+  long near = ((long)__builtin_frame_address(0) - 700) & -16;
+  reap((pid_t)stepped_birth(SYS_clone, SIGCHLD | CLONE_VM | CLONE_VFORK, near), 3 << 8);
+}
 static void a_process_on_a_stack(void) {
   reap((pid_t)stepped_birth(SYS_clone, SIGCHLD | CLONE_VM, (long)other_stack + stack_size), 3 << 8);
 }
@@ -152,7 +157,7 @@ static const struct {
   int may_jump, may_make_child;
 } kinds[] = {
     {a_fork, 1, 1}, {a_clone_with_words, 1, 1}, {a_vfork, 0, 1}, {a_spawn, 1, 1}, {a_process_on_a_stack, 1, 1},
-    {a_thread, 1, 1}, {a_wait, 1, 1}, {a_wait_for_any, 1, 0},
+    {a_thread, 1, 1}, {a_wait, 1, 1}, {a_wait_for_any, 1, 0}, {a_spawn_nearby, 0, 1},
 };
 enum { kind_count = sizeof kinds / sizeof *kinds };
 
