@@ -59,7 +59,8 @@ extension String {
     defer { try? file.close() }
     var bytes: [UInt8] = []
     var piece = [UInt8](repeating: 0, count: 65536)
-    while case let count = try piece.withUnsafeMutableBytes({ try file.read(into: $0) }), count > 0 {
+    while case let count = try piece.withUnsafeMutableBytes({ try file.read(into: $0) }), count > 0
+    {
       bytes += piece[..<count]
     }
     self = String(decoding: bytes, as: UTF8.self)
