@@ -26,7 +26,7 @@ struct AreaTests {
   }
 
   @Test(
-    "registers, flags, vectors and the red zone are kept", 
+    "registers, flags, vectors and the red zone are kept",
     arguments: ["registers", "stackless", "handler"], environments)
   func registers(way: String, environment: TestEnvironment) async throws {
     let outcome = try await environment.run(
@@ -109,6 +109,16 @@ struct AreaTests {
         """,
         try await TestPrograms.path("first_call", .bare), "\(Self.areas(environment))",
       ])
+    #expect(outcome.status == .exited(0), "\(outcome.output)")
+  }
+
+  /// They end when they find anything mapped where they want nothing but memory of theirs.
+  @Test(
+    "programs with a sanitizer", arguments: ["process_identity", "waiting", "many_threads"],
+    environments)
+  func sanitized(program: String, environment: TestEnvironment) async throws {
+    let outcome = try await environment.run(
+      "setarch", ["-R", try await TestPrograms.path(program, .threadSanitizer)])
     #expect(outcome.status == .exited(0), "\(outcome.output)")
   }
 

@@ -10,13 +10,9 @@ import Testing
 struct ProcessStatusTests {
   /// Starts a program that writes a line when it is ready and then waits, and kills it at the end.
   private func with(_ command: [String], _ body: (Int32) throws -> Void) throws {
-    var ends: (Int32, Int32) = (-1, -1)
-    try withUnsafeMutablePointer(to: &ends) { pointer in
-      try pointer.withMemoryRebound(to: Int32.self, capacity: 2) { ends in
-        try #require(pipe2(ends, O_CLOEXEC) == 0)
-      }
-    }
-    let (reading, writing) = (OwnedDescriptor(owning: ends.0), OwnedDescriptor(owning: ends.1))
+    let pipe = try makePipe()
+    let reading = OwnedDescriptor(owning: pipe.0)
+    let writing = OwnedDescriptor(owning: pipe.1)
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -39,7 +35,7 @@ struct ProcessStatusTests {
   @Test("who or what could come between a process's instructions")
   func disturbances() throws {
     let own = try #require(ProcessStatus.Disturbances(of: getpid()))
-    try with(["sh", "-c", "echo; kill -STOP $$; exit"]) { process in
+    try with(["yes"]) { process in
       let status = try #require(ProcessStatus.Disturbances(of: process))
       #expect(status.threads == 1 && status.tracer == 0 && status.caughtSignals == 0)
       #expect(status.filters == own.filters)

@@ -22,6 +22,8 @@ public enum TestPrograms {
     case fixed
     /// Without a C library.
     case bare
+    /// With the compiler's thread sanitizer.
+    case threadSanitizer = "thread-sanitizer"
 
     fileprivate var compiler: String {
       self == .musl || self == .dynamicMusl ? "musl-gcc" : "gcc"
@@ -35,6 +37,7 @@ public enum TestPrograms {
       case .static: ["-static", "-pthread"]
       case .staticPIE: ["-static-pie", "-pthread"]
       case .fixed: ["-no-pie", "-pthread"]
+      case .threadSanitizer: ["-fsanitize=thread", "-pthread"]
       case .bare:
         [
           "-nostdlib", "-static", "-no-pie", "-ffreestanding", "-fno-builtin",

@@ -42,7 +42,6 @@ enum pod_page_machine {
 // What the page tells or asks the supervisor: getpid(POD_PAGE_MAGIC, hypercall, …) with the page as instruction pointer.
 #define POD_PAGE_MAGIC 0x706f642d70616765ull // "pod-page"
 enum pod_page_hypercall {
-  POD_HYPERCALL_INJECTED = 1, // (result): the area is mapped, or a negative errno says why not
   // (number, a, b, c): the call `number` with these arguments, as the program made it: with virtual names, and to be answered
   // with them. For identity calls, which the filter lets pass when they come from the page: a name that the table doesn't
   // have, a rule of the embedder's. The supervisor serves it as if the call itself were notified.
