@@ -35,6 +35,6 @@ struct PageProgramTests {
     let result = try await Subprocess.run(
       .path(FilePath(try await TestPrograms.path(name))), arguments: Arguments(arguments),
       output: .string(limit: 1 << 16), error: .combinedWithOutput)
-    #expect(result.terminationStatus.isSuccess, "\(result.standardOutput ?? "")")
+    #expect(result.terminationStatus.isSuccess, "\(result.standardOutput)")
   }
 }

@@ -37,14 +37,16 @@ public enum ProcessID: Resource {
   /// The rows of process ids.
   public static let boundary: [BoundaryRow] = [
     .answered(.getpid, out: .result(pid)),  // P1
+    // P3
     .wrapped(
-      .getppid, out: [.result(pid)], by: ShowParent(), performed: .inCaller, reaching: .caller),  // P3
+      .getppid, out: [.result(pid)], by: ShowParent(), performed: .inCaller, reaching: .caller),
     .wrapped(
       .fork, by: Fork(), showing: [.result(pid)], performed: .inCallerBlocking,
       reaching: .children()),  // P7
     .wrapped(
       .vfork, by: Fork(), showing: [.result(pid)], performed: .inCallerBlocking,
       reaching: .children()),  // P7
+    // P7–P10, P14, P16
     .wrapped(
       .clone,
       when: .argument(0, masked: KernelNamespaces.flagsOfClone, is: 0, "no CLONE_NEW…"),
@@ -52,7 +54,7 @@ public enum ProcessID: Resource {
       performed: .inCallerBlocking,
       reaching: .children(
         when: .argument(
-          0, masked: CloneFlags.ptrace | CloneFlags.untraced, is: 0, "no tracer's flags"))),  // P7–P10, P14, P16
+          0, masked: CloneFlags.ptrace | CloneFlags.untraced, is: 0, "no tracer's flags"))),
     .refused(
       .clone3, .noFunction,
       because: "its flags, and the ids that set_tid asks for, are in memory, where a sibling "
