@@ -203,6 +203,8 @@ extension Receiver {
   }
 
   private func lose(_ notification: Notification) {
+    // Who was killed meanwhile has no memory any more.
+    guard isWaiting(notification) else { return }
     supervisor.setup.events(
       .failed("the code of thread \(notification.tid) couldn't be put back, and it was killed"))
     kill(notification)
