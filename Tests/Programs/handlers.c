@@ -107,6 +107,8 @@ static void children(const char *self) {
     CHECK_EQUAL(raise(SIGUSR2), 0);
     CHECK_EQUAL(sender, getpid());
   }
+  // So that the child's is the last one that is seen.
+  signal(SIGCHLD, SIG_DFL);
   pid_t child = fork();
   CHECK(child >= 0);
   if (child == 0) {
@@ -116,8 +118,6 @@ static void children(const char *self) {
     CHECK_EQUAL(kill(getppid(), SIGUSR1), 0);
     _exit(0);
   }
-  // So that it is the last one that is seen.
-  signal(SIGCHLD, SIG_DFL);
   reap_ok(child);
   CHECK_EQUAL(seen, SIGUSR1);
   CHECK_EQUAL(sender, child);
