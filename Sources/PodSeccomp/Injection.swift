@@ -93,7 +93,8 @@ extension Receiver {
     return memory
   }
 
-  private func isWaiting(_ notification: Notification) -> Bool {
+  /// Whether the caller of a notification waits for its answer, so that its number is its own.
+  func isWaiting(_ notification: Notification) -> Bool {
     CLinux_seccomp_id_valid(listener, notification.id) == 0
   }
 

@@ -88,15 +88,25 @@ extension Receiver {
         store(name, at: birth.words.maker, of: birth, notification)
       }
     }
-    // Nobody knows any more of a birth that so many were begun after.
-    let processes = supervisor.names.processes
-    answer(
-      notification,
-      result
-        ?? kernel.map { number in
-          let physical = PhysicalName<ProcessID>(rawValue: Int32(truncatingIfNeeded: number))
-          return Int(processes.virtual(of: physical)?.rawValue ?? 0)
-        })
+    answer(notification, result ?? kernel.flatMap { nameOfChild($0, of: thread) })
+  }
+
+  /// The name of a child that the kernel has made, by what the kernel says of it: nobody knows any more of a birth that so many
+  /// were begun after, or another child was taken for this one. Never 0, which would make its maker a child.
+  private func nameOfChild(_ number: Int, of thread: PodThread) -> CallResult {
+    let physical = PhysicalName<ProcessID>(rawValue: Int32(truncatingIfNeeded: number))
+    if let name = supervisor.name(of: physical) { return .success(Int(name.rawValue)) }
+    let kinship = supervisor.kinship(of: physical)
+    if kinship?.parent.rawValue == thread.process.tgid
+      || kinship?.process.rawValue == thread.process.tgid,
+      let child = supervisor.takeInEarly(physical.rawValue)
+    {
+      let name = supervisor.caller(child).thread
+      if supervisor.isOfFamily(physical) { return .success(Int(name.rawValue)) }
+      supervisor.takeBack(physical, VirtualName(rawValue: name.rawValue))
+    }
+    return supervisor.nameLost().map { .success(Int($0.rawValue)) }
+      ?? .failure(.resourceTemporarilyUnavailable)
   }
 
   /// Stores a newborn's name where the kernel has stored its number, unless the kernel compares what is there.
@@ -125,6 +135,7 @@ extension Receiver {
     let ticket = Int32(truncatingIfNeeded: notification.arguments.c)
     do throws(Errno) {
       if let name = try name(notification, ticket: ticket) {
+        confirm(notification, name)
         answer(notification, .success(Int(name.rawValue)))
         return
       }
@@ -139,6 +150,7 @@ extension Receiver {
       answer(notification, .success(Int(supervisor.caller(thread).thread.rawValue)))
     } else if let thread = supervisor.adopt(notification.tid) {
       let name = VirtualName<ProcessID>(rawValue: supervisor.caller(thread).thread.rawValue)
+      guard confirm(notification, name) else { return }
       if let birth = supervisor.births.orphaned(ticket), birth.flags & CloneFlags.childSetTID != 0 {
         store(name, at: birth.words.own, of: birth, notification)
       }
@@ -154,11 +166,23 @@ extension Receiver {
   /// - Returns: nil when it is nobody's child.
   func takeInNewborn(_ notification: Notification) -> PodThread? {
     guard supervisor.area != nil else { return nil }
-    if (try? name(notification, ticket: nil)) != nil {
-      return supervisor.thread(notification.tid)
-    }
+    let named = (try? name(notification, ticket: nil)) ?? nil
     // Nobody has announced it: any program can make a child where the page's code is.
-    return supervisor.adopt(notification.tid)
+    let taken =
+      named != nil ? supervisor.thread(notification.tid) : supervisor.adopt(notification.tid)
+    guard let taken else { return nil }
+    let name = supervisor.caller(taken).thread
+    return confirm(notification, VirtualName(rawValue: name.rawValue)) ? taken : nil
+  }
+
+  /// Whether a newborn that was taken in is who asked: who still waits after it was looked at is who was looked at. Who doesn't was
+  /// killed, and unless the kernel says that its number is still one of the pod's, it may be anybody's by now.
+  @discardableResult
+  private func confirm(_ notification: Notification, _ name: VirtualName<ProcessID>) -> Bool {
+    if isWaiting(notification) { return true }
+    let physical = PhysicalName<ProcessID>(rawValue: notification.tid)
+    if !supervisor.isOfFamily(physical) { supervisor.takeBack(physical, name) }
+    return false
   }
 
   private func name(
@@ -201,8 +225,12 @@ extension Receiver {
       }
       // It stands still, or is a zombie still, and hasn't said that it is there. The kernel knows whose child it is; by the
       // caller's word alone anybody outside would be of the pod.
-      if supervisor.kinship(of: physical)?.parent.rawValue == thread.process.tgid {
-        _ = supervisor.takeInEarly(physical.rawValue)
+      if supervisor.kinship(of: physical)?.parent.rawValue == thread.process.tgid,
+        let child = supervisor.takeInEarly(physical.rawValue), !supervisor.isOfFamily(physical)
+      {
+        // Another thread has reaped it meanwhile.
+        supervisor.takeBack(
+          physical, VirtualName(rawValue: supervisor.caller(child).thread.rawValue))
       }
     }
     let mayHave = supervisor.mayHaveWaited(thread.process, for: physical)
@@ -213,7 +241,8 @@ extension Receiver {
     var transaction = Transaction(
       .wait4, CallArguments(words.c), by: supervisor.caller(thread), names: supervisor.names,
       host: LookingCaller(thread, supervisor, notification))
-    let name = transaction.showChild(physical, isReaped: isReaped && isGone)
+    // Who was stopped when the page looked may have ended before it was waited for.
+    let name = transaction.showChild(physical, isReaped: isGone)
     // Who had no name since the pod is full, and is nobody any more: 0 would mean that there was none.
     answer(notification, .success(Int(name == 0 ? physical.rawValue : name)))
   }
@@ -281,10 +310,20 @@ extension Supervisor: BirthWitness {
   func takeBack(_ newborn: PhysicalName<ProcessID>, _ name: VirtualName<ProcessID>) {
     if let process = process(newborn.rawValue), process.name == name {
       processEnded(process)
-      _ = reapIfGone(process)
+      if !reapIfGone(process) {
+        names.processes.reaped(name)
+        forget(process)
+      }
     } else {
       names.processes.exited(name)
     }
+  }
+
+  /// Whether a task belongs to a process of the pod, or is the child of one, or of init. Nobody outside is.
+  func isOfFamily(_ task: PhysicalName<ProcessID>) -> Bool {
+    guard let kinship = kinship(of: task) else { return false }
+    let relative = kinship.process == task ? kinship.parent : kinship.process
+    return relative.rawValue == podInit.processID || process(relative.rawValue)?.isThere == true
   }
 
   /// Whether a number is that of a process of the pod, or was lately.
@@ -301,8 +340,8 @@ extension Supervisor: BirthWitness {
     let isThread = kinship.process != physical
     let relative = isThread ? kinship.process : kinship.parent
     let isInits = !isThread && relative.rawValue == podInit.processID
-    guard isInits || process(relative.rawValue) != nil else { return nil }
     let family = process(relative.rawValue)
+    guard isInits || family?.isThere == true else { return nil }
     let maker = Caller(
       thread: VirtualName(rawValue: 0), process: family?.name ?? ProcessTable.initial,
       physicalThread: PhysicalName(rawValue: relative.rawValue))
@@ -313,7 +352,8 @@ extension Supervisor: BirthWitness {
         group: isThread ? nil : try? physical.group(),
         session: session > 0 ? PhysicalName(rawValue: session) : nil)
       if isThread, let family { return add(thread: tid, of: family) }
-      let process = add(process: tid, name, AddressSpace())
+      let space = family.map { AddressSpace(copying: $0.space) } ?? AddressSpace()
+      let process = add(process: tid, name, space)
       process.mayBeOutOfReach = true
       process.hasOwnFilters = family?.hasOwnFilters ?? false
       setup.events(.started(name, physical, parent: maker.process))

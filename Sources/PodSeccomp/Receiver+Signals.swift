@@ -21,7 +21,9 @@ extension Receiver {
     }
     let arguments = notification.arguments
     let action = RemoteAddress(rawValue: arguments.b)
-    let needsStub = !action.isNull && needsStub(action, of: notification.tid)
+    // Stubs make calls that filters of the program's own may kill for.
+    let needsStub =
+      !action.isNull && !thread.process.hasOwnFilters && needsStub(action, of: notification.tid)
     let signal = arguments.int(0)
     if needsStub { space.expectStub(signal) }
     if needsStub || arguments.c != 0 && space.mayHaveStub(signal) {

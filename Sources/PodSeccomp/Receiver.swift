@@ -343,13 +343,7 @@ final class Receiver {
       return
     }
     // A program that makes a child in the middle of the page's code.
-    if let thread = takeInNewborn(notification) {
-      guard let call else {
-        answer(notification, .failure(.noFunction))
-        return
-      }
-      return dispatch(notification, call, thread)
-    }
+    if takeInNewborn(notification) != nil { return serveOther(notification) }
     // A name that isn't there may be given at this moment, and its thread has not run before; anybody else is nobody's.
     kill(notification)
     answer(notification, .failure(.notPermitted))

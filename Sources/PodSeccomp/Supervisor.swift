@@ -607,7 +607,7 @@ final class Supervisor: Sendable {
     processes.withLock { $0.former[tgid]?.first ?? $0.byNumber[tgid] }
   }
 
-  private func forget(_ process: PodProcess) {
+  func forget(_ process: PodProcess) {
     process.forget()
     processes.withLock { processes in
       processes.byTag[process.tag] = nil

@@ -53,7 +53,7 @@ struct SupervisionFilterTests {
   private func reachesNobodyElse(_ call: Syscall, _ arguments: CallArguments) -> Bool {
     switch call {
     case .getpid: arguments.a != UInt64(POD_PAGE_MAGIC)
-    case .gettid, .getppid, .getpgrp, .wait4, .waitid, .fork, .vfork, .rt_sigtimedwait,
+    case .gettid, .getppid, .getpgrp, .wait4, .waitid, .fork, .vfork,
       .set_tid_address, .rt_sigaction:
       true
     case .getpgid, .getsid: arguments.a & 0xFFFF_FFFF == 0

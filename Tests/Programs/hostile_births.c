@@ -43,6 +43,42 @@ static void nobody_else(void) {
   }
 }
 
+// Forks while an elder child claims to be each newborn, or makes siblings of it that nobody has announced: a fork answers
+// its own child's name all the same.
+static void claimed(int makes_siblings) {
+  pid_t elder = fork();
+  CHECK(elder >= 0);
+  for (long turn = 1; elder == 0; turn++) {
+    if (!makes_siblings) {
+      tell(POD_HYPERCALL_BORN, turn % 2000, 0, 0, 0);
+    } else if (turn > 200) { // they stay zombies until the end
+      pause();
+    } else if (raw(SYS_clone, SIGCHLD | 0x8000, 0, 0, 0, 0, 0) == 0) { // CLONE_PARENT
+      getpid();
+      _exit(0);
+    }
+  }
+  for (int round = 0; round < 100; round++) {
+    int told[2];
+    CHECK(pipe(told) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+      pid_t name = getpid();
+      _exit(write(told[1], &name, sizeof name) != sizeof name);
+    }
+    pid_t name = 0;
+    CHECK_EQUAL(read(told[0], &name, sizeof name), sizeof name);
+    CHECK_EQUAL(name, child);
+    CHECK_EQUAL(waitpid(child, NULL, 0), child);
+    close(told[0]);
+    close(told[1]);
+  }
+  CHECK_EQUAL(kill(elder, SIGKILL), 0);
+  while (waitpid(-1, NULL, 0) > 0) continue;
+  CHECK_EQUAL(errno, ECHILD);
+}
+
 int main(void) {
   pid_t self = getpid();
   unsigned char *area = page_area();
@@ -117,6 +153,9 @@ int main(void) {
   CHECK_EQUAL(waitpid(child, &status, 0), child);
   CHECK_EQUAL(status, 6 << 8);
   CHECK(waitpid(-1, NULL, 0) == -1 && errno == ECHILD);
+  nobody_else();
+  claimed(0);
+  claimed(1);
   nobody_else();
   return 0;
 }

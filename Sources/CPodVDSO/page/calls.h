@@ -75,7 +75,7 @@ enum {
 };
 
 // Source: linux/errno.h.
-enum { page_interrupted = 4, page_no_process = 3, page_no_child = 10, page_fault = 14, page_invalid = 22, page_no_call = 38 };
+enum { page_interrupted = 4, page_no_child = 10, page_invalid = 22 };
 
 // A call without arguments.
 static inline long page_ask(word number) {

@@ -162,6 +162,8 @@ static word page_number_before(word end) {
 // natively, or not there: as the kernel does it where a handler asks for that.
 static void page_repeat(struct page_signal_frame *frame) {
   if (frame->rax != -(word)page_interrupted) return;
+  // The page makes its own calls again by itself.
+  if (frame->rip - (word)page_base() < POD_AREA_CODE_SIZE) return;
   word number = page_number_before(frame->rip);
   if (!page_is_unbroken(number) && !(page_waits_elsewhere(number) && frame->rcx == frame->rip)) return;
   frame->rax = number;

@@ -24,7 +24,7 @@ public enum Signals {
     .wrapped(
       .rt_sigtimedwait, by: ReceiveSignal(),
       showing: [.field(SignalInfo.senderOffset, of: 1, sender)],
-      performed: .inCallerBlocking, reaching: .caller),  // S5
+      performed: .inCallerBlocking),  // S5
     .wrapped(.signalfd, by: OpenSignalDescriptor(), performed: .inCaller),  // P62, S6
     .wrapped(.signalfd4, by: OpenSignalDescriptor(), performed: .inCaller),  // P62, S6
     .translated(.read, from: .signals, out: [.signals(of: 1, inVectors: false, sender)]),  // P62

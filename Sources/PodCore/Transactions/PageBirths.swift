@@ -88,8 +88,11 @@ package final class PageBirth: @unchecked Sendable {
   }
 
   /// Gives the newborn its name, if it is one, and nobody has.
+  ///
+  /// - Parameter maker: Whether its maker says so. Who has a name already is no newborn by anybody else's word: another child
+  ///   of the maker's process could say so, too.
   private func bind(
-    _ candidate: PhysicalName<ProcessID>, _ witness: some BirthWitness
+    _ candidate: PhysicalName<ProcessID>, _ witness: some BirthWitness, byMaker: Bool = false
   ) throws(Errno) -> VirtualName<ProcessID>? {
     if isDropped { return nil }
     if let newborn { return newborn == candidate ? name : nil }
@@ -97,9 +100,10 @@ package final class PageBirth: @unchecked Sendable {
       return nil
     }
     if let known = witness.name(of: candidate) {
-      // Whose name was planned for it is nobody's.
+      guard byMaker else { return nil }
+      // Whose name was planned for it is nobody's, and it has nothing more to say.
       transaction = nil
-      (newborn, name) = (candidate, known)
+      (newborn, name, hasBegun) = (candidate, known, true)
       return known
     }
     let names = transaction?.names
@@ -141,11 +145,11 @@ package final class PageBirth: @unchecked Sendable {
   /// The maker says what the kernel answered.
   ///
   /// - Parameter settle: Stores the newborn's name in the maker's word, which nobody has settled.
-  /// - Returns: What the program sees, and whether the kernel made a task of which nobody else has heard.
+  /// - Returns: What the program sees; nil where somebody else was taken for its newborn, whose name is then its own.
   fileprivate func end(
     _ kernel: CallResult, _ witness: some BirthWitness,
     settle: (PageBirth, VirtualName<ProcessID>) -> Void
-  ) -> CallResult {
+  ) -> CallResult? {
     lock.withLock { _ in
       hasEnded = true
       defer {
@@ -161,7 +165,7 @@ package final class PageBirth: @unchecked Sendable {
       if isDropped, newborn == physical, let name { return .success(Int(name.rawValue)) }
       if newborn == nil {
         do throws(Errno) {
-          if let name = try bind(physical, witness) {
+          if let name = try bind(physical, witness, byMaker: true) {
             // It may have been reaped since the kernel was asked, and then its number be anybody's.
             let kinship = witness.kinship(of: physical)
             if kinship.map({ isKin(physical, $0, witness) }) != true {
@@ -174,7 +178,7 @@ package final class PageBirth: @unchecked Sendable {
       }
       guard newborn == physical else {
         // It was killed before it could say anything, and reaped by a wait of another thread, or by nobody's.
-        let child = transaction?.child ?? VirtualName(rawValue: physical.rawValue)
+        guard newborn == nil, let child = transaction?.child else { return nil }
         return .success(Int(child.rawValue))
       }
       if let name, !isMakersWordSettled {
@@ -305,7 +309,7 @@ package final class PageBirths: Sendable {
     if let ticket {
       candidates = birth(ticket).map { [$0] } ?? []
     } else {
-      candidates = state.withLock { $0.births.values.sorted { $0.ticket < $1.ticket } }
+      candidates = mayBe(newborn, witness)
     }
     for birth in candidates {
       if let name = try birth.begin(newborn, witness, settle: settle) {
@@ -321,7 +325,7 @@ package final class PageBirths: Sendable {
   /// - Parameters:
   ///   - ticket: Of the birth; 0 for who slept on a stack.
   ///   - settle: As for a birth.
-  /// - Returns: What the program sees; nil for a birth that nobody announced.
+  /// - Returns: What the program sees; nil for a birth that nobody announced, or for whose newborn somebody else was taken.
   package func end(
     _ ticket: Int32, _ maker: PhysicalName<ThreadID>, stack: RemoteAddress, _ kernel: CallResult,
     _ witness: some BirthWitness, settle: (PageBirth, VirtualName<ProcessID>) -> Void
@@ -330,7 +334,8 @@ package final class PageBirths: Sendable {
       birth.maker.physicalThread == maker
     else { return nil }
     let result = birth.end(kernel, witness, settle: settle)
-    if case .failure = result { remove([birth]) } else if birth.isOver { remove([birth]) }
+    if case .success? = result, !birth.isOver { return result }
+    remove([birth])
     return result
   }
 
@@ -340,11 +345,23 @@ package final class PageBirths: Sendable {
   package func bind(
     _ newborn: PhysicalName<ProcessID>, _ witness: some BirthWitness
   ) throws(Errno) -> VirtualName<ProcessID>? {
-    let births = state.withLock { $0.births.values.sorted { $0.ticket < $1.ticket } }
-    for birth in births {
+    for birth in mayBe(newborn, witness) {
       if let name = try birth.bindEarly(newborn, witness) { return name }
     }
     return nil
+  }
+
+  /// The births that a task which says nothing of its own may be of, the oldest first. Those of its own family are as many as
+  /// they are; of the others, whose maker may have ended, only some are asked about.
+  private func mayBe(
+    _ newborn: PhysicalName<ProcessID>, _ witness: some BirthWitness
+  ) -> [PageBirth] {
+    guard let kinship = witness.kinship(of: newborn) else { return [] }
+    let births = state.withLock { $0.births.values.sorted { $0.ticket < $1.ticket } }
+    let relative = kinship.process == newborn ? kinship.parent : kinship.process
+    let own = births.filter { $0.process == relative }
+    let others = births.filter { $0.process != relative }
+    return Array(own.prefix(Self.keptPerThread) + others.prefix(Self.keptPerThread))
   }
 
   /// A wait has returned a child that nobody knows: it was killed before it could say that it is there.
