@@ -338,8 +338,9 @@ final class Receiver {
       let isBorn =
         supervisor.isChildOfInit(notification.tid)
         && supervisor.born(notification.tid, id: UInt32(truncatingIfNeeded: arguments.b))
+      // Nobody who could say something else next, and be taken for an orphan.
+      if !isBorn { kill(notification, tellsWhy: false) }
       answer(notification, isBorn ? .success(0) : .failure(.resourceTemporarilyUnavailable))
-      if !isBorn { kill(notification) }
       return
     }
     // A program that makes a child in the middle of the page's code.
@@ -350,13 +351,16 @@ final class Receiver {
   }
 
   /// Kills who waits for an answer.
-  func kill(_ notification: Notification) {
+  ///
+  /// - Parameter tellsWhy: Whether it is the pod's failure that it has to be.
+  func kill(_ notification: Notification, tellsWhy: Bool = true) {
     let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(notification.tid, 0x80))
     // While it waits for us, its number is its own.
     guard pidfd.rawValue >= 0, CLinux_seccomp_id_valid(listener, notification.id) == 0 else {
       return
     }
     _ = CLinux_pidfd_send_signal(pidfd.rawValue, SIGKILL, nil, 0)
+    guard tellsWhy else { return }
     supervisor.setup.events(
       .failed("thread \(notification.tid) of nobody in the pod made a call, and was killed"))
   }
