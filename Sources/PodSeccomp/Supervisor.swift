@@ -644,6 +644,7 @@ final class Supervisor: Sendable {
     if let status = status ?? ProcessEnd.status(of: process), process.markReported() {
       setup.events(.ended(process.name, status))
     }
+    hearNewborns(of: process)
     // A wait that tells of the end counts on its being applied, whoever applies it.
     let isFirst = process.whenFirstEnded {
       let orphans = names.processes.children(of: process.name)
@@ -667,6 +668,18 @@ final class Supervisor: Sendable {
               .launchFailed, "\(launch.request.name) was killed before it could start")))
     }
   }
+
+  /// Waits a moment for the children that a process was killed in the middle of making: they are members of its group, whose name
+  /// may go with it. Mostly there is none: it was killed before.
+  private func hearNewborns(of process: PodProcess) {
+    let physical = PhysicalName<ProcessID>(rawValue: process.tgid)
+    guard !process.hasEnded, !isEnding else { return }
+    let deadline = ContinuousClock.now + Self.wordOfNewborns
+    while births.areUnheard(of: physical), ContinuousClock.now < deadline { usleep(100) }
+  }
+
+  /// Those that were made are about to say so.
+  private static let wordOfNewborns = Duration.milliseconds(10)
 
   /// Gives up the name of a process that the kernel has reaped by itself.
   ///

@@ -215,6 +215,10 @@ package final class PageBirth: @unchecked Sendable {
     lock.withLock { _ in sleep?.stack == stack ? sleep?.end : nil }
   }
 
+  /// Whether a process may have been made of which nobody has heard.
+  fileprivate var isUnheard: Bool {
+    lock.withLock { _ in !isThread && newborn == nil && !hasEnded && !isDropped }
+  }
   fileprivate var isOver: Bool { lock.withLock { _ in hasBegun && hasEnded } }
   /// Whether only a newborn hasn't spoken that has this number.
   fileprivate func awaitsOnly(_ newborn: PhysicalName<ProcessID>) -> Bool {
@@ -377,6 +381,12 @@ package final class PageBirths: Sendable {
       if let name = birth.lose(child) { return name }
     }
     return nil
+  }
+
+  /// Whether a process may have children of which nobody has heard.
+  package func areUnheard(of process: PhysicalName<ProcessID>) -> Bool {
+    state.withLock { state in state.births.values.filter { $0.process == process } }
+      .contains { $0.isUnheard }
   }
 
   /// A process has ended, or executed a program: what its threads had begun won't go on, and what they had made and hasn't
