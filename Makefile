@@ -28,7 +28,8 @@ run:
 	@echo
 	@.build/debug/podrun -- $(value CMD)
 
-# Run all tests, one after the other: hundreds of pods at once on a small machine test its scheduler. What failed is said once more at the end, before the runner's last line.
+# Run all tests, one after the other: hundreds of pods at once on a small machine test its scheduler. What failed is said
+# once more at the end, before the runner's last line.
 test: tools
 	@mkdir -p .build; set -o pipefail; $(SWIFT) test --no-parallel 2>&1 | tee .build/test.log || { \
 	  grep -aE -A8 'recorded an issue|error:' .build/test.log | grep -avE '^. (Test|Suite).*(passed|started)'; \

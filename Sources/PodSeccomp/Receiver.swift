@@ -320,8 +320,9 @@ final class Receiver {
       let isBorn =
         supervisor.isChildOfInit(notification.tid)
         && supervisor.born(notification.tid, id: UInt32(truncatingIfNeeded: arguments.b))
+      // Before the answer, while its number is its own, and it can't go on as nobody. Its launch says why.
+      if !isBorn { kill(notification, tellsWhy: false) }
       answer(notification, isBorn ? .success(0) : .failure(.resourceTemporarilyUnavailable))
-      if !isBorn { kill(notification) }
       return
     }
     // A name that isn't there may be given at this moment, and its thread has not run before; anybody else is nobody's.
@@ -330,13 +331,16 @@ final class Receiver {
   }
 
   /// Kills who waits for an answer.
-  private func kill(_ notification: Notification) {
+  ///
+  /// - Parameter tellsWhy: Whether it is the pod's failure that it has to be.
+  private func kill(_ notification: Notification, tellsWhy: Bool = true) {
     let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(notification.tid, 0x80))
     // While it waits for us, its number is its own.
     guard pidfd.rawValue >= 0, CLinux_seccomp_id_valid(listener, notification.id) == 0 else {
       return
     }
     _ = CLinux_pidfd_send_signal(pidfd.rawValue, SIGKILL, nil, 0)
+    guard tellsWhy else { return }
     supervisor.setup.events(
       .failed("thread \(notification.tid) of nobody in the pod made a call, and was killed"))
   }

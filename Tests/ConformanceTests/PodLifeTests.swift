@@ -49,7 +49,13 @@ struct PodLifeTests {
     var configuration = PodConfiguration()
     configuration.capacity = 16
     try await withNull { null in
-      try await withPod(configuration, backend: backend.backend) { pod in
+      let failures = try await withPod(configuration, backend: backend.backend) { pod in
+        let events = pod.events
+        let failures = Task {
+          await events.reduce(into: [PodEvent]()) { found, event in
+            if case .failed = event { found.append(event) }
+          }
+        }
         var programs: [LaunchedProcess] = []
         for _ in 0..<15 {
           programs.append(try await pod.launch(request("sleep", ["1000"], null)))
@@ -61,7 +67,9 @@ struct PodLifeTests {
         _ = await programs[3].termination()
         let program = try await pod.launch(request("true", [], null))
         #expect(await program.termination() == .exited(0))
+        return failures
       }
+      #expect(await failures.value.isEmpty)
     }
   }
 
