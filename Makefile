@@ -105,11 +105,20 @@ INIT_FLAGS := -std=gnu11 -Os -Wall -Wextra -Werror -nostdlib -static -ffreestand
   -fno-ident -fno-tree-loop-distribute-patterns -mgeneral-regs-only -mno-red-zone \
   -Wl,--build-id=none -Wl,-z,norelro -Wl,-z,noseparate-code -Wl,-z,noexecstack -Wl,-z,max-page-size=4096 -Wl,-s
 
-# The committed bytes of the pod's init.
+PAGE       := Sources/CPodVDSO/page
+PAGE_IMAGE := Sources/CPodVDSO/page_image.c
+PAGE_FLAGS := -std=gnu11 -Os -Wall -Wextra -Werror -nostdlib -static -ffreestanding -fno-builtin \
+  -fno-stack-protector -fpic -fvisibility=hidden -fcf-protection=none -fno-asynchronous-unwind-tables \
+  -fno-ident -fno-jump-tables -fno-tree-loop-distribute-patterns -mgeneral-regs-only \
+  -Wl,--build-id=none -Wl,-z,noexecstack
+
+# The committed bytes of the pod's init and of the code in its processes.
 page:
 	@$(INIT)/generate $(IMAGE) $(INIT_FLAGS)
+	@$(PAGE)/generate $(PAGE_IMAGE) $(PAGE_FLAGS)
 
 # Fails when the committed bytes are not those that the sources give.
 page-check:
 	@generated=$$(mktemp) && $(INIT)/generate $$generated $(INIT_FLAGS) && \
-	  cmp $$generated $(IMAGE); result=$$?; rm -f $$generated; exit $$result
+	  cmp $$generated $(IMAGE) && $(PAGE)/generate $$generated $(PAGE_FLAGS) && \
+	  cmp $$generated $(PAGE_IMAGE); result=$$?; rm -f $$generated; exit $$result

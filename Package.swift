@@ -30,8 +30,8 @@ let package = Package(
   targets: [
     // What both sides of the boundary share: header-only C.
     .target(name: "CPodLayout"),
-    // The pod's init, as bytes that `make page` generates from its C source.
-    .target(name: "CPodVDSO", exclude: ["init"]),
+    // The pod's init, and the code that is mapped into pod processes, as bytes that `make page` generates from C.
+    .target(name: "CPodVDSO", exclude: ["init", "page"]),
     .target(name: "CLinux"),
     .systemLibrary(
       name: "CSeccomp", pkgConfig: "libseccomp", providers: [.apt(["libseccomp-dev"])]),
@@ -39,14 +39,16 @@ let package = Package(
     .target(name: "PodCore", dependencies: ["CPodLayout", system, logging], swiftSettings: strict),
     .target(name: "PodMock", dependencies: ["PodCore", system], swiftSettings: strict),
     .target(
-      name: "PodLinux", dependencies: ["PodCore", "CLinux", "CPodVDSO", system],
+      name: "PodLinux", dependencies: ["PodCore", "CLinux", "CPodLayout", "CPodVDSO", system],
       swiftSettings: strict),
     .target(
       name: "PodPtrace", dependencies: ["PodCore", "PodLinux", "CLinux", system],
       swiftSettings: strict),
     .target(
       name: "PodSeccomp",
-      dependencies: ["PodCore", "PodLinux", "PodPtrace", "CLinux", "CSeccomp", system, logging],
+      dependencies: [
+        "PodCore", "PodLinux", "PodPtrace", "CLinux", "CPodLayout", "CSeccomp", system, logging,
+      ],
       swiftSettings: strict),
 
     .testTarget(name: "BoundaryTests", dependencies: ["PodCore", system], swiftSettings: strict),
@@ -60,13 +62,24 @@ let package = Package(
     .testTarget(
       name: "PodSeccompTests",
       dependencies: [
-        "PodCore", "PodLinux", "PodSeccomp", "CLinux", "CSeccomp", "PodTestSupport", subprocess,
-        system,
+        "PodCore", "PodLinux", "PodSeccomp", "CLinux", "CPodLayout", "CSeccomp", "PodTestSupport",
+        subprocess, system,
       ],
       swiftSettings: strict),
     .testTarget(
       name: "PodLinuxTests",
-      dependencies: ["PodCore", "PodLinux", "CLinux", "CPodVDSO", "PodTestSupport", system],
+      dependencies: [
+        "PodCore", "PodLinux", "CLinux", "CPodLayout", "CPodVDSO", "PodTestSupport", system,
+      ],
+      swiftSettings: strict),
+
+    // The page's C with a kernel of the tests'.
+    .target(
+      name: "CPodPageModel", dependencies: ["CPodLayout"], path: "Tests/CPodPageModel",
+      cSettings: [.define("POD_PAGE_MODEL")]),
+    .testTarget(
+      name: "PodPageTests",
+      dependencies: ["PodCore", "PodMock", "CPodLayout", "CPodPageModel", system],
       swiftSettings: strict),
 
     .target(

@@ -38,6 +38,14 @@ let package = Package(
         .product(name: "Subprocess", package: "swift-subprocess"),
       ]),
     .executableTarget(
+      name: "page-costs",
+      dependencies: [
+        .product(name: "PodSeccomp", package: "swift-pods"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+        .product(name: "TextTable", package: "TextTable"),
+      ]),
+    .executableTarget(
       name: "names",
       dependencies: [
         .product(name: "PodCore", package: "swift-pods"),

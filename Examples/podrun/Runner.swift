@@ -11,8 +11,10 @@ extension RunCommand {
     do {
       attendant = try Attendant.start(terminal: wantsTerminal ? OuterTerminal.open() : nil)
     } catch {
-      Host.complain(
-        "the pod can't have a terminal of its own: is devpts mounted at /dev/pts? (\(error))")
+      let remedy =
+        error == .tooManyOpenFiles
+        ? "raise the limit of open files (ulimit -n)" : "is devpts mounted at /dev/pts?"
+      Host.complain("the pod can't have a terminal of its own: \(remedy) (\(error))")
       return 125
     }
     let status = await runPod(attendant)

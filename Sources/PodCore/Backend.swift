@@ -37,10 +37,29 @@ public protocol Backend: Sendable {
   /// demands more is refused. A pod may get more (``BackendSession/containment``), never less.
   func containment(for configuration: PodConfiguration) -> Containment
 
+  /// Memory for the table of a pod's processes, where the backend wants to have it; asked for once a pod, before
+  /// ``start(_:)``, which finds it in the table (``Namespace/memory``).
+  ///
+  /// - Parameters:
+  ///   - configuration: What is asked of the pod.
+  ///   - size: How many bytes it has to have at least; all of them are zero.
+  /// - Returns: nil where the host program's own memory does.
+  /// - Throws: ``PodError`` that says why there is none. The pod then does without it, and an event says so.
+  func tableMemory(
+    for configuration: PodConfiguration, size: Int
+  ) throws(PodError) -> (any TableMemory)?
+
   /// Makes an empty pod: its init runs, no program yet.
   ///
   /// - Throws: ``PodError`` that says what the machine lacks and what to do.
   func start(_ pod: PodSetup) async throws(PodError) -> any BackendSession
+}
+
+extension Backend {
+  /// None: the host program's own memory does.
+  public func tableMemory(
+    for configuration: PodConfiguration, size: Int
+  ) throws(PodError) -> (any TableMemory)? { nil }
 }
 
 /// What a backend is given to make a pod.

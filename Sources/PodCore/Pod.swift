@@ -88,16 +88,25 @@ public final class Pod: Sendable {
     if let reason = capabilities.unavailable { throw PodError(.backendUnavailable, reason) }
     let name = type(of: backend).name
     try backend.containment(for: configuration).require(configuration.containment, of: name)
+    var lack: PodError?
     let names = PodNames(
       pod: PodID(rawValue: lastIdentifier.add(1, ordering: .relaxed).newValue), system: system,
       range: 1...configuration.highestProcess, capacity: configuration.capacity,
       policy: configuration.processNames, interposers: interposers, abi: .host,
+      memory: { size in
+        do throws(PodError) {
+          return try backend.tableMemory(for: configuration, size: size)
+        } catch {
+          lack = error
+          return nil
+        }
+      },
       restoring: configuration.restoredNames)
     let hub = EventHub()
-    let session = try await backend.start(
-      PodSetup(
-        names: names, configuration: configuration, logger: logger,
-        events: { hub.report($0) }))
+    let setup = PodSetup(
+      names: names, configuration: configuration, logger: logger, events: { hub.report($0) })
+    if let lack { setup.degraded(lack.description) }
+    let session = try await backend.start(setup)
     let pod = Pod(
       names: names, session: session, capabilities: capabilities, hub: hub, logger: logger)
     do throws(PodError) {

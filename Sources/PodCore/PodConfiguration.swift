@@ -27,7 +27,7 @@ public struct PodConfiguration: Sendable, Hashable, Codable {
   /// Which of the host program's capabilities the pod's programs keep.
   public var capabilities: CapabilitySet = .container
 
-  /// Whether every interposed call is an event (``PodEvent/call(_:)``). Slow.
+  /// Whether every interposed call is an event (``PodEvent/call(_:)``). Slow: none is answered inside the processes.
   public var tracesCalls = false
 
   /// The defaults.

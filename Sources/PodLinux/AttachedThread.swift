@@ -541,6 +541,7 @@ package final class AttachedThread {
   package func finish(_ result: CallResult) {
     var end = registers
     end.setResult(result)
+    if result == .failure(.interrupted) { end.markAsAnswered() }
     leave(with: end)
   }
 
@@ -552,6 +553,26 @@ package final class AttachedThread {
     again.instructionPointer = registers.instructionPointer.advanced(by: -2)
     again.result = UInt64(call.rawValue)
     leave(with: again)
+  }
+
+  /// Lets the thread make the program's own call in code of ours: it goes on there with the call's number, the return
+  /// address below the red zone, and all else as the program has it.
+  ///
+  /// - Parameters:
+  ///   - entry: Where the code begins, as `POD_PAGE_ENTER` is entered.
+  ///   - call: What the program called.
+  /// - Throws: `.badAddress` where the program has no stack to write to; the thread is held as before.
+  ///
+  /// Source: pod_page.h, POD_PAGE_ENTER; the System V ABI for x86-64, "The Stack Frame".
+  package func enter(_ entry: RemoteAddress, for call: Syscall) throws(Errno) {
+    let redZone = 128
+    var inside = registers
+    inside.stackPointer = registers.stackPointer.advanced(by: -redZone - MemoryLayout<UInt64>.size)
+    try RemoteMemory().write(
+      inside.stackPointer, value: registers.instructionPointer.rawValue, stopped: tid)
+    inside.instructionPointer = entry
+    inside.result = UInt64(call.rawValue)
+    leave(with: inside)
   }
 
   private func leave(with end: Registers) {

@@ -24,6 +24,24 @@ package enum ProcessStatus {
     line(field, of: task)?.split(separator: "\t").compactMap { Int($0) }
   }
 
+  /// The process that a task belongs to, and that process's parent; nil when there is no such task.
+  ///
+  /// Source: proc_pid_status(5), "Tgid" and "PPid".
+  package static func family(of task: Int32) -> (process: Int32, parent: Int32)? {
+    var numbers: [Int32?] = [nil, nil]
+    _ = read(task) { line in
+      for (index, name) in familyFields.enumerated() where line.starts(with: name) {
+        let digits = line.dropFirst(name.count)
+        numbers[index] = digits.reduce(0) { $0 &* 10 &+ Int32($1) &- 48 }
+      }
+      return numbers.contains(nil)
+    }
+    guard let process = numbers[0], let parent = numbers[1] else { return nil }
+    return (process, parent)
+  }
+
+  private static let familyFields = ["Tgid:\t", "PPid:\t"].map { Array($0.utf8) }
+
   /// Whether a task stands still for its tracer.
   ///
   /// Source: proc_pid_status(5), "State".
@@ -38,6 +56,43 @@ package enum ProcessStatus {
     line("State", of: task).map { $0.first == "Z" || $0.first == "X" } ?? true
   }
 
+  /// Who or what could come between a process's instructions.
+  package struct Disturbances: Sendable {
+    /// Its tracer; 0 without one.
+    package var tracer = 0
+    /// How many threads it has.
+    package var threads = 0
+    /// The signals that have a handler; signal 1 is the lowest bit.
+    package var caughtSignals: UInt64 = 0
+    /// How many seccomp filters the thread has; 0 also before Linux 5.9, which doesn't say.
+    package var filters = 0
+
+    /// Looks at the first thread of a process; nil when it is gone.
+    ///
+    /// Source: proc_pid_status(5).
+    package init?(of task: Int32) {
+      var found = 0
+      let isRead = ProcessStatus.read(task) { line in
+        for (index, name) in Self.names.enumerated() where line.starts(with: name) {
+          let value = String(decoding: line.dropFirst(name.count + 2), as: UTF8.self)
+          switch index {
+          case 0: tracer = Int(value) ?? -1
+          case 1: threads = Int(value) ?? -1
+          case 2: caughtSignals = UInt64(value, radix: 16) ?? .max
+          default: filters = Int(value) ?? -1
+          }
+          found += 1
+        }
+        return found < Self.names.count
+      }
+      guard isRead, found >= Self.names.count - 1 else { return nil }
+    }
+
+    /// In the kernel's order.
+    private static let names = ["TracerPid", "Threads", "SigCgt", "Seccomp_filters"]
+      .map { Array($0.utf8) }
+  }
+
   private static func value<T>(
     _ field: String, of task: Int32, _ parse: (Substring) -> T?
   ) -> T? {
@@ -46,11 +101,30 @@ package enum ProcessStatus {
 
   /// What stands behind a field's name.
   private static func line(_ field: String, of task: Int32) -> Substring? {
-    guard let file = try? FileDescriptor.open("/proc/\(task)/status", .readOnly) else { return nil }
+    var found: Substring?
+    _ = read(task) { line in
+      guard line.starts(with: field.utf8), line.dropFirst(field.utf8.count).first == colon else {
+        return true
+      }
+      found = Substring(decoding: line.dropFirst(field.utf8.count + 2), as: UTF8.self)
+      return false
+    }
+    return found
+  }
+
+  /// Goes through the lines until `body` returns false.
+  ///
+  /// - Returns: Whether there is such a task.
+  private static func read(
+    _ task: Int32, _ body: (Slice<UnsafeMutableRawBufferPointer>) -> Bool
+  ) -> Bool {
+    guard let file = try? FileDescriptor.open("/proc/\(task)/status", .readOnly) else {
+      return false
+    }
     defer { try? file.close() }
     return withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
       guard let base = buffer.baseAddress, let count = try? file.read(into: buffer) else {
-        return nil
+        return false
       }
       var start = 0
       while start < count {
@@ -59,13 +133,10 @@ package enum ProcessStatus {
           memchr(base + start, Int32(UInt8(ascii: "\n")), rest)
           .map { UnsafeRawPointer($0) - UnsafeRawPointer(base) } ?? count
         // A name of a program is escaped there: no line begins in it.
-        let line = buffer[start..<end]
-        if line.starts(with: field.utf8), line.dropFirst(field.utf8.count).first == colon {
-          return Substring(decoding: line.dropFirst(field.utf8.count + 2), as: UTF8.self)
-        }
+        if !body(buffer[start..<end]) { return true }
         start = end + 1
       }
-      return nil
+      return true
     }
   }
 

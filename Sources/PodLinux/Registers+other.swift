@@ -27,6 +27,7 @@
     package var stackPointer = RemoteAddress.null
     package var threadPointer = RemoteAddress.null
     package mutating func replaceCall() {}
+    package mutating func markAsAnswered() {}
     package mutating func skipCall() { syscallNumber = -1 }
   }
 #endif

@@ -141,6 +141,11 @@
       raw.rax = UInt64(bitPattern: -Int64(error.rawValue))
     }
 
+    /// Makes a result that says EINTR different from that of a call which a signal has ended before anybody had heard of
+    /// it: there the kernel has left the address behind the call in rcx (`Sources/CPodVDSO/page/signals.h`). Programs
+    /// expect nothing of that register.
+    package mutating func markAsAnswered() { raw.rcx = 0 }
+
     /// The address of the next instruction (rip).
     package var instructionPointer: RemoteAddress {
       get { RemoteAddress(rawValue: raw.rip) }

@@ -5,7 +5,8 @@ internal import SystemPackage
 /// The signals by which glibc's threads make each other cancel or change their user.
 ///
 /// Their handlers believe only what comes from their own process: they compare the sender in the signal's frame, which is the
-/// kernel's number, with getpid(2). So a handler that runs for one gets the kernel's answer to that one call.
+/// kernel's number where handlers have no stubs, with getpid(2). So a handler that runs for one there gets the kernel's
+/// answer to that one call.
 ///
 /// Source: nptl/pthread_cancel.c, `sigcancel_handler`, and nptl/nptl_setxid.c, `__nptl_setxid_sighandler`.
 enum LibrarySignal {

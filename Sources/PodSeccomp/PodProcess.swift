@@ -62,6 +62,13 @@ private enum ProcessStart {
   }
 }
 
+/// How many address spaces of a pod are still to get its area.
+final class AwaitedAreas: Sendable {
+  private let count = Atomic<Int>(0)
+  var isEmpty: Bool { count.load(ordering: .relaxed) == 0 }
+  fileprivate func change(by difference: Int) { count.add(difference, ordering: .relaxed) }
+}
+
 /// One address space of the pod, shared by threads and by processes made with `CLONE_VM`.
 final class AddressSpace: Sendable {
   private struct State {
@@ -69,6 +76,7 @@ final class AddressSpace: Sendable {
     var sharers = 1
     var gate: RemoteAddress?
     var scratch: RemoteAddress?
+    var signalsWithStubs: UInt64 = 0
     var usedSlots: Set<Int> = []
   }
   private let state: Mutex<State>
@@ -78,12 +86,79 @@ final class AddressSpace: Sendable {
   /// What one transaction may use of it.
   static let slotSize = 512
 
-  init() { state = Mutex(State()) }
+  private let area: Mutex<AreaState>
+  /// Whether the pod's area is still to come, or on its way.
+  private let awaited: Atomic<Bool>
+  private let count: AwaitedAreas
+
+  /// The space of a program that was just executed.
+  ///
+  /// - Parameters:
+  ///   - count: Counts it until its area has come.
+  ///   - getsArea: Whether the pod has an area.
+  init(_ count: AwaitedAreas = AwaitedAreas(), getsArea: Bool = false) {
+    state = Mutex(State())
+    area = Mutex(getsArea ? .awaited : .absent)
+    awaited = Atomic(getsArea)
+    self.count = count
+    if getsArea { count.change(by: 1) }
+  }
 
   /// The copy that a fork makes: the same mappings at the same addresses.
   init(copying other: AddressSpace) {
-    let (gate, scratch) = other.state.withLock { ($0.gate, $0.scratch) }
-    state = Mutex(State(gate: gate, scratch: scratch))
+    let known = other.state.withLock { $0 }
+    state = Mutex(
+      State(
+        gate: known.gate, scratch: known.scratch, signalsWithStubs: known.signalsWithStubs))
+    area = Mutex(.absent)
+    awaited = Atomic(false)
+    count = other.count
+    withArea { state in
+      state = other.area.withLock { $0 }
+      // The code that is to be put back is the copy's own, but nobody waits in the bootstrap there.
+      if case .onItsWay = state { state = .absent }
+    }
+  }
+
+  deinit { if awaitsArea { count.change(by: -1) } }
+
+  /// Whether notifications are to be looked at for the sake of the pod's area.
+  var awaitsArea: Bool { awaited.load(ordering: .relaxed) }
+
+  /// Whether calls can be made in the pod's area.
+  var hasArea: Bool {
+    area.withLock { state in
+      if case .mapped = state { true } else { false }
+    }
+  }
+
+  /// Does a step of what brings the pod's area, or looks how far it has come.
+  func withArea<T>(_ body: (inout AreaState) -> T) -> T {
+    area.withLock { state in
+      defer {
+        let isAwaited =
+          switch state {
+          case .awaited, .onItsWay: true
+          case .mapped, .absent: false
+          }
+        if awaited.exchange(isAwaited, ordering: .relaxed) != isAwaited {
+          count.change(by: isAwaited ? 1 : -1)
+        }
+      }
+      return body(&state)
+    }
+  }
+
+  /// Whether a signal's handler may be called by a stub in the pod's area.
+  func mayHaveStub(_ signal: Int32) -> Bool {
+    state.withLock { $0.signalsWithStubs & Self.bit(signal) != 0 }
+  }
+  /// From now on it may, in each process that shares the memory: they may share handlers too.
+  func expectStub(_ signal: Int32) {
+    state.withLock { $0.signalsWithStubs |= Self.bit(signal) }
+  }
+  private static func bit(_ signal: Int32) -> UInt64 {
+    (1...64).contains(signal) ? 1 << UInt64(signal - 1) : 0
   }
 
   /// The page with our code; see ``Gate``.
@@ -146,6 +221,7 @@ final class PodProcess: Sendable {
     var ended: (@Sendable (TerminationStatus) -> Void)?
     var speaksForInit = false
     var mayBeOutOfReach = false
+    var hasOwnFilters = false
     var hasEnded = false
     var isReported = false
     var isForgotten = false
@@ -196,6 +272,13 @@ final class PodProcess: Sendable {
   var mayBeOutOfReach: Bool {
     get { state.withLock { $0.mayBeOutOfReach } }
     set { state.withLock { $0.mayBeOutOfReach = newValue } }
+  }
+
+  /// Whether it may have filters of its own for its calls, which the calls of the pod's area would go through too: they may
+  /// trap those, or kill for them.
+  var hasOwnFilters: Bool {
+    get { state.withLock { $0.hasOwnFilters } }
+    set { state.withLock { $0.hasOwnFilters = newValue } }
   }
 
   /// Set from the fork by the launcher until the program's exec.

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import CPodLayout
 internal import Glibc
 internal import PodCore
 internal import PodLinux
@@ -13,7 +14,7 @@ extension Receiver {
   /// Attaches to a thread that waits for an answer, and answers it so that it stands still.
   ///
   /// - Returns: nil when it is gone.
-  private func attach(
+  func attach(
     _ notification: Notification, _ thread: PodThread
   ) -> AttachedThread? {
     let attached: AttachedThread
@@ -40,14 +41,52 @@ extension Receiver {
   }
 
   /// Makes a call in its caller's context.
-  func attend(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
+  ///
+  /// - Parameter inArea: Whether the caller is to make it itself, in the pod's area, if it can.
+  func attend(
+    _ notification: Notification, _ call: Syscall, _ thread: PodThread, inArea: Bool = false
+  ) {
     defer { supervisor.attendance.end() }
     guard let attached = attach(notification, thread) else { return }
     let host = AttachedCaller(thread, supervisor)
     host.hold(attached)
     host.comeWithinReach()
+    if inArea,
+      Self.pageMakes(
+        call, notification.arguments, stack: attached.registers.stackPointer),
+      enterArea(host, attached, call)
+    {
+      return
+    }
     attend(host, attached, call, notification.arguments)
     host.endScratch()
+  }
+
+  /// Sends a thread that stands behind its call into the pod's area, which makes the call and returns to the program.
+  ///
+  /// - Returns: Whether the thread was let go: else it is held as before, since there is no area in its memory, it is there
+  ///   already, or has no stack.
+  private func enterArea(
+    _ host: AttachedCaller, _ attached: AttachedThread, _ call: Syscall
+  ) -> Bool {
+    let space = host.thread.process.space
+    guard let area = supervisor.area, space.hasArea,
+      !area.isCode(attached.registers.instructionPointer)
+    else { return false }
+    do throws(Errno) {
+      // The program may have unmapped it, or have something else there.
+      let entry = area.base.advanced(by: Int(POD_PAGE_ENTER))
+      let found = try RemoteMemory().readBytes(
+        entry, count: PodArea.beginning.count, stopped: attached.tid)
+      guard found == PodArea.beginning else { return false }
+      // Another receiver may have its next call before this one goes on.
+      host.letGo()
+      try attached.enter(entry, for: call)
+      return true
+    } catch {
+      host.hold(attached)
+      return false
+    }
   }
 
   private func attend(
@@ -123,7 +162,9 @@ extension Receiver {
     _ transaction: borrowing Transaction, _ host: AttachedCaller, _ attached: AttachedThread
   ) throws(Errno) -> CallResult {
     let (call, arguments) = (transaction.physicalCall, transaction.physicalArguments)
-    if LibrarySignal.isOne(call, arguments, from: host.thread.process.tgid) {
+    if LibrarySignal.isOne(call, arguments, from: host.thread.process.tgid),
+      !host.thread.process.space.hasArea
+    {
       supervisor.expectHandler(of: arguments.int(2), in: arguments.int(1))
     }
     let withSignals = Self.choosesThread(call) && host.thread.process.threads.count > 1

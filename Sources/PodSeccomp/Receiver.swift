@@ -1,4 +1,5 @@
 internal import CLinux
+internal import CPodLayout
 internal import Glibc
 internal import PodCore
 internal import PodLinux
@@ -13,7 +14,7 @@ internal import SystemPackage
 /// It is made inside its thread and never leaves it, since ptrace works from the seizing thread only.
 final class Receiver {
   let supervisor: Supervisor
-  private let listener: Int32
+  let listener: Int32
   /// Whether the notification just taken was left to somebody else.
   private var hasDeferred = false
   private var buffers: NotificationBuffers
@@ -143,7 +144,8 @@ final class Receiver {
   private func identity(for notification: Notification) -> Int32? {
     let number = notification.number
     let first = notification.arguments.a
-    guard number < supervisor.identities.count, first != Gate.magic, first != PodInit.bornMagic
+    guard number < supervisor.identities.count, first != Gate.magic, first != PodInit.bornMagic,
+      first != UInt64(POD_PAGE_MAGIC), first != Bootstrap.magic
     else { return nil }
     let identity = supervisor.identities[number]
     guard identity != .none,
@@ -153,6 +155,11 @@ final class Receiver {
       let thread = supervisor.thread(notification.tid), supervisor.isInHandler(thread)
     {
       return thread.process.tgid
+    }
+    if !supervisor.awaitedAreas.isEmpty,
+      supervisor.thread(notification.tid)?.process.space.awaitsArea ?? false
+    {
+      return nil
     }
     return identity == .process ? caller.process.rawValue : caller.thread.rawValue
   }
@@ -187,6 +194,7 @@ final class Receiver {
       }
       return
     }
+    if isNewborn(notification, call, arguments) { return greetNewborn(notification) }
     guard let thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
     if Self.introduces(call, arguments), !supervisor.isThere(thread) {
       return serveUnknown(notification, call)
@@ -210,6 +218,9 @@ final class Receiver {
       answer(notification, .failure(.badAddress))
       return
     }
+    if isFromPage(notification), Self.isHypercall(call, arguments) {
+      return serveHypercall(notification, thread)
+    }
     if let gate = process.space.gate.map({ Gate(address: $0) }), thread.hasDetachedCalls {
       if gate.reports(call, arguments, at: notification.instructionPointer) {
         return slowly(notification) { end(notification, thread) }
@@ -217,6 +228,11 @@ final class Receiver {
       if notification.instructionPointer == gate.afterCall, Self.goesOnAtGate(call, arguments) {
         letPass(notification)
         return
+      }
+    }
+    if let area = supervisor.area, process.space.awaitsArea {
+      return slowly(notification) {
+        if !brings(area, notification, call, thread) { dispatch(notification, call, thread) }
       }
     }
     dispatch(notification, call, thread)
@@ -233,6 +249,7 @@ final class Receiver {
       supervisor.ending(thread: thread)
       letPass(notification)
       return
+    case .rt_sigaction: return setAction(notification, thread)
     default: break
     }
     let row = supervisor.names.boundary.row(for: call, arguments)
@@ -248,12 +265,13 @@ final class Receiver {
     case _ where Self.onlyLooks(call, arguments, supervisor):
       lookAt(notification, call, thread)
     default:
-      slowly(notification) { attend(notification, call, thread) }
+      let inArea = mayEnterArea(call, arguments, thread)
+      slowly(notification) { attend(notification, call, thread, inArea: inArea) }
     }
   }
 
   /// Does what takes the receiver away from notifications, if another one is there for them.
-  private func slowly(_ notification: Notification, _ body: () -> Void) {
+  func slowly(_ notification: Notification, _ body: () -> Void) {
     let supervisor = supervisor
     if supervisor.pool.mayAttend(
       notification, { () throws(Errno) in try Receiver.start(supervisor) })
@@ -320,11 +338,13 @@ final class Receiver {
       let isBorn =
         supervisor.isChildOfInit(notification.tid)
         && supervisor.born(notification.tid, id: UInt32(truncatingIfNeeded: arguments.b))
-      // Before the answer, while its number is its own, and it can't go on as nobody. Its launch says why.
+      // Nobody who could say something else next, and be taken for an orphan.
       if !isBorn { kill(notification, tellsWhy: false) }
       answer(notification, isBorn ? .success(0) : .failure(.resourceTemporarilyUnavailable))
       return
     }
+    // A program that makes a child in the middle of the page's code.
+    if takeInNewborn(notification) != nil { return serveOther(notification) }
     // A name that isn't there may be given at this moment, and its thread has not run before; anybody else is nobody's.
     kill(notification)
     answer(notification, .failure(.notPermitted))
@@ -333,7 +353,7 @@ final class Receiver {
   /// Kills who waits for an answer.
   ///
   /// - Parameter tellsWhy: Whether it is the pod's failure that it has to be.
-  private func kill(_ notification: Notification, tellsWhy: Bool = true) {
+  func kill(_ notification: Notification, tellsWhy: Bool = true) {
     let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(notification.tid, 0x80))
     // While it waits for us, its number is its own.
     guard pidfd.rawValue >= 0, CLinux_seccomp_id_valid(listener, notification.id) == 0 else {
@@ -348,7 +368,7 @@ final class Receiver {
   // MARK: Calls that only look
 
   /// Calls that have the same effect whoever makes them, with all they say in registers.
-  private static func onlyLooks(
+  static func onlyLooks(
     _ call: Syscall, _ arguments: CallArguments, _ supervisor: Supervisor
   ) -> Bool {
     switch call {
@@ -360,17 +380,21 @@ final class Receiver {
     }
   }
 
-  private func lookAt(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
+  /// - Parameter arguments: The call's, where it isn't itself what was notified of.
+  func lookAt(
+    _ notification: Notification, _ call: Syscall, _ thread: PodThread,
+    arguments: CallArguments? = nil
+  ) {
     let host = LookingCaller(thread, supervisor, notification)
     var transaction = Transaction(
-      call, notification.arguments, by: supervisor.caller(thread), names: supervisor.names,
-      host: host)
+      call, arguments ?? notification.arguments, by: supervisor.caller(thread),
+      names: supervisor.names, host: host)
     let result: CallResult
     switch transaction.enter() {
     case .answer(let given):
       trace(transaction, kernel: nil, seen: given)
       if let error = transaction.row?.staticErrno {
-        report(refused: notification.number, call, error, by: thread.process)
+        report(refused: Int(call.rawValue), call, error, by: thread.process)
       }
       result = given
     case .perform:
@@ -387,7 +411,7 @@ final class Receiver {
   }
 
   /// The embedder's own rules, where no others follow.
-  private func passesInterposers(
+  func passesInterposers(
     _ notification: Notification, _ call: Syscall, _ thread: PodThread
   ) -> Bool {
     let interposers = supervisor.names.interposers.filter { $0.calls.contains(call) }

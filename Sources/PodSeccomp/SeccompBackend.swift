@@ -1,4 +1,5 @@
 public import PodCore
+package import PodLinux
 public import PodPtrace
 
 /// The backend that asks a supervisor by seccomp notification: the default.
@@ -33,9 +34,27 @@ public struct SeccompBackend: Backend {
   /// - Parameter fallback: What is done where the machine lacks what it needs.
   public init(fallback: Fallback = .ptrace(.ptrace)) { self.fallback = fallback }
 
-  /// Programs in the pod can't trace; process ids inside signal frames are the kernel's.
+  /// Programs in the pod can't trace; signal frames are translated in those that have the pod's code.
   public var capabilities: BackendCapabilities {
-    BackendCapabilities(nestedTracing: false, signalFrames: false, unavailable: unavailable)
+    BackendCapabilities(nestedTracing: false, signalFrames: true, unavailable: unavailable)
+  }
+
+  /// Memory that the pod's processes see too, so that names can be looked up inside them.
+  ///
+  /// - Returns: nil where this backend doesn't make the pod, and for a pod that reports every call.
+  /// - Throws: `.backendUnavailable` where the machine doesn't allow it: every name is then asked for by notification.
+  public func tableMemory(
+    for configuration: PodConfiguration, size: Int
+  ) throws(PodError) -> (any TableMemory)? {
+    guard !configuration.tracesCalls, MachineSupport.ask().obstacle == nil else { return nil }
+    do throws(PodArea.Failure) {
+      return try PodArea.make(tableSize: size)
+    } catch {
+      throw PodError(
+        .backendUnavailable,
+        "no names are answered inside processes, so that every call waits for the supervisor: "
+          + error.explanation, underlyingError: error.error)
+    }
   }
 
   /// Starts a pod's init, its launcher and its supervisor.
@@ -56,5 +75,14 @@ extension Backend where Self == SeccompBackend {
   /// The backend that asks a supervisor by seccomp notification.
   public static func seccomp(fallback: SeccompBackend.Fallback) -> SeccompBackend {
     SeccompBackend(fallback: fallback)
+  }
+}
+
+extension PodSetup {
+  /// What of the pod lies in its processes; nil where nothing does.
+  package var area: PodArea? {
+    // What the embedder's rules want to see is no bootstrap.
+    let isSeen = names.interposers.contains { !$0.calls.isDisjoint(with: Bootstrap.calls) }
+    return isSeen ? nil : names.processes.space.memory as? PodArea
   }
 }

@@ -45,6 +45,13 @@ final class SeccompSession: BackendSession {
         .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
       )
     }
+    do throws(Errno) {
+      try setup.area?.write(rules: SupervisionFilter.pageRules(for: setup))
+    } catch {
+      throw PodError(
+        .invalidConfiguration, "the boundary table doesn't fit into the pod's processes",
+        underlyingError: error)
+    }
     let podInit: PodInit
     do throws(PodInit.StartFailure) {
       podInit = try PodInit.start(mode: .supervised)

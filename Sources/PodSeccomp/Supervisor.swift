@@ -26,6 +26,13 @@ final class Supervisor: Sendable {
   let identities: [Identity]
   let pool: ReceiverPool
   let attendance = Attendance()
+  /// What the page's code in the pod's processes has begun.
+  let births = PageBirths()
+  /// What of the pod lies in its processes; nil where nothing does.
+  let area: PodArea?
+  let awaitedAreas = AwaitedAreas()
+  /// How many filters each process of the pod has that has none of its own.
+  let filterCount: Int
 
   /// An answer that is constant per task.
   enum Identity: UInt8 {
@@ -74,6 +81,8 @@ final class Supervisor: Sendable {
     wakesReceivers = KernelRelease.current >= KernelRelease(6, 11)
     identities = Self.identities(setup)
     pool = ReceiverPool()
+    filterCount = ProcessStatus.Disturbances(of: launcher)?.filters ?? 0
+    area = setup.area
   }
 
   private static func identities(_ setup: PodSetup) -> [Identity] {
@@ -358,23 +367,30 @@ final class Supervisor: Sendable {
   func born(_ newborn: AttachedThread.Newborn, of maker: PodThread, _ birth: Birth) {
     let physical = PhysicalName<ProcessID>(rawValue: newborn.tid)
     guard let entry = try? names.processes.space.entry(physical) else { return }
-    let parent = maker.process
-    if birth.flags & CloneFlags.thread != 0 {
-      add(thread: newborn.tid, of: parent)
-    } else {
-      if birth.sharesMemory { parent.space.share() }
-      let process = add(
-        process: newborn.tid, entry.virtual,
-        birth.sharesMemory ? parent.space : AddressSpace(copying: parent.space))
-      process.dumpable = parent.dumpable
-      process.mayBeOutOfReach = parent.mayBeOutOfReach
-      setup.events(.started(entry.virtual, physical, parent: entry.parent))
-    }
+    takeIn(entry, of: maker.process, birth.flags, sharesMemory: birth.sharesMemory)
     if newborn.isGone { return }
     if birth.isAtGate {
       newborn.begin(as: birth.maker, keepsStack: birth.hasStackOfItsOwn)
     }
     settleWords(newborn.tid, entry.virtual.rawValue, maker, birth)
+  }
+
+  /// Takes in a newborn that has its name, as a thread of its maker's process or as a process.
+  func takeIn(
+    _ newborn: Entry<ProcessID>, of maker: PodProcess, _ flags: UInt64, sharesMemory: Bool
+  ) {
+    if flags & CloneFlags.thread != 0 {
+      add(thread: newborn.physical.rawValue, of: maker)
+      return
+    }
+    if sharesMemory { maker.space.share() }
+    let process = add(
+      process: newborn.physical.rawValue, newborn.virtual,
+      sharesMemory ? maker.space : AddressSpace(copying: maker.space))
+    process.dumpable = maker.dumpable
+    process.mayBeOutOfReach = maker.mayBeOutOfReach
+    process.hasOwnFilters = maker.hasOwnFilters
+    setup.events(.started(newborn.virtual, newborn.physical, parent: newborn.parent))
   }
 
   /// The words in memory that `clone` stores the newborn's number in become its virtual name, but for those that the
@@ -500,6 +516,7 @@ final class Supervisor: Sendable {
   func executed(_ process: PodProcess, former: Int32) {
     names.processes.execed(
       leader: PhysicalName(rawValue: process.tgid), former: PhysicalName(rawValue: former))
+    births.drop(PhysicalName(rawValue: process.tgid))
     for tid in process.removeThreads() {
       if tid != process.tgid, tid != former {
         names.processes.exited(PhysicalName(rawValue: tid))
@@ -508,7 +525,7 @@ final class Supervisor: Sendable {
     }
     add(thread: process.tgid, of: process)
     process.space.leave()
-    process.space = AddressSpace()
+    process.space = AddressSpace(awaitedAreas, getsArea: area != nil)
     process.dumpable = nil
     process.mayBeOutOfReach = true
     process.speaksForInit = false
@@ -522,6 +539,7 @@ final class Supervisor: Sendable {
   /// A thread that isn't its process's first is about to end. It stays known for a while: on some kernels a signal can come
   /// first, and its handler make calls.
   func ending(thread: PodThread) {
+    births.drop(thread: PhysicalName(rawValue: thread.tid))
     guard thread.tid != thread.process.tgid else { return }
     let physical = PhysicalName<ProcessID>(rawValue: thread.tid)
     names.processes.exited(physical)
@@ -589,7 +607,7 @@ final class Supervisor: Sendable {
     processes.withLock { $0.former[tgid]?.first ?? $0.byNumber[tgid] }
   }
 
-  private func forget(_ process: PodProcess) {
+  func forget(_ process: PodProcess) {
     process.forget()
     processes.withLock { processes in
       processes.byTag[process.tag] = nil
@@ -602,12 +620,16 @@ final class Supervisor: Sendable {
   }
 
   /// A wait has told of a process, which may have ended, and init may not have said so yet.
-  func waited(for tgid: Int32, status: Int32?) {
-    guard let process = known(tgid) else { return }
+  ///
+  /// - Returns: Whether the kernel has given it up.
+  @discardableResult
+  func waited(for tgid: Int32, status: Int32?) -> Bool {
+    guard let process = known(tgid) else { return true }
     let isThere = process.isThere
-    if isThere, !isOver(process) { return }
+    if isThere, !isOver(process) { return false }
     processEnded(process, status.map { TerminationStatus(waitStatus: $0) })
     if !isThere { forget(process) }
+    return !isThere
   }
 
   /// Whether all threads of a process have ended.
@@ -622,6 +644,7 @@ final class Supervisor: Sendable {
     if let status = status ?? ProcessEnd.status(of: process), process.markReported() {
       setup.events(.ended(process.name, status))
     }
+    hearNewborns(of: process)
     // A wait that tells of the end counts on its being applied, whoever applies it.
     let isFirst = process.whenFirstEnded {
       let orphans = names.processes.children(of: process.name)
@@ -634,6 +657,7 @@ final class Supervisor: Sendable {
       names.processes.adopt(orphans, unlessOf: podInit.processID)
     }
     guard isFirst else { return }
+    births.drop(PhysicalName(rawValue: process.tgid))
     process.space.leave()
     if let launch = process.takeLaunch() {
       launch.answer(
@@ -644,6 +668,18 @@ final class Supervisor: Sendable {
               .launchFailed, "\(launch.request.name) was killed before it could start")))
     }
   }
+
+  /// Waits a moment for the children that a process was killed in the middle of making: they are members of its group, whose name
+  /// may go with it. Mostly there is none: it was killed before.
+  private func hearNewborns(of process: PodProcess) {
+    let physical = PhysicalName<ProcessID>(rawValue: process.tgid)
+    guard !process.hasEnded, !isEnding else { return }
+    let deadline = ContinuousClock.now + Self.wordOfNewborns
+    while births.areUnheard(of: physical), ContinuousClock.now < deadline { usleep(100) }
+  }
+
+  /// Those that were made are about to say so.
+  private static let wordOfNewborns = Duration.milliseconds(10)
 
   /// Gives up the name of a process that the kernel has reaped by itself.
   ///

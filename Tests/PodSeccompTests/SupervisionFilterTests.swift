@@ -1,4 +1,5 @@
 import CLinux
+import CPodLayout
 import CSeccomp
 import Glibc
 import PodCore
@@ -23,13 +24,15 @@ struct SupervisionFilterTests {
   /// What has to become of a call, said without the rules that are tested.
   private func expected(
     _ number: UInt32, _ arguments: CallArguments, traced: Bool = false,
-    wanted: Set<Syscall> = []
+    wanted: Set<Syscall> = [], fromPage: Bool? = nil
   ) -> FilterRules.Action {
     guard number < 1 << 30 else { return .errno(UInt16(ENOSYS)) }
     guard let call = UInt16(exactly: number).flatMap({ Syscall(rawValue: $0) }) else {
       return traced ? .notify : .errno(UInt16(ENOSYS))
     }
     if wanted.contains(call) || [.execve, .execveat, .exit].contains(call) { return .notify }
+    if fromPage == true, reachesNobodyElse(call, arguments) { return .allow }
+    if fromPage == false, [.set_tid_address, .rt_sigaction].contains(call) { return .notify }
     guard let row = BoundaryTable.standard.row(for: call, arguments) else { return .allow }
     switch row.verb {
     case .native: return .allow
@@ -44,6 +47,88 @@ struct SupervisionFilterTests {
       }
       return row.outputs.isEmpty && meansSelf && !row.inputs.isEmpty ? .allow : .notify
     }
+  }
+
+  /// What the page may do without asking.
+  private func reachesNobodyElse(_ call: Syscall, _ arguments: CallArguments) -> Bool {
+    switch call {
+    case .getpid: arguments.a != UInt64(POD_PAGE_MAGIC)
+    case .gettid, .getppid, .getpgrp, .wait4, .waitid, .fork, .vfork,
+      .set_tid_address, .rt_sigaction:
+      true
+    case .getpgid, .getsid: arguments.a & 0xFFFF_FFFF == 0
+    // TIOCGPGRP, TIOCGSID, FIOGETOWN, SIOCGPGRP; F_GETOWN_EX.
+    case .ioctl: [0x540F, 0x5429, 0x8903, 0x8904].contains(arguments.b & 0xFFFF_FFFF)
+    case .fcntl: arguments.b & 0xFFFF_FFFF == 16
+    // No new namespace, and no word to a tracer.
+    case .clone: arguments.a & (0x7E02_0000 | 0x80_2000) == 0
+    default: false
+    }
+  }
+
+  @Test(
+    "the page makes calls by itself that reach nobody else, and only from where it is",
+    arguments: [false, true])
+  func page(interposed: Bool) throws {
+    let area = try PodArea.make(tableSize: 1 << 16)
+    let interposers: [any Interposer] = interposed ? [WantsIdentity()] : []
+    let wanted = interposed ? WantsIdentity().calls : []
+    let program = try SupervisionFilter.rules(for: .sample(interposers: interposers, area: area))
+      .program()
+    let interpreter = try BPFInterpreter(program)
+    var reached: Set<Int> = []
+    var allowed: Set<Syscall> = []
+    for number in Self.numbers {
+      for arguments in interestingArguments(of: number) {
+        for (address, isCode) in interestingPlaces(of: area) {
+          let outcome = interpreter.run(.native(number, arguments, from: address))
+          reached.formUnion(outcome.path)
+          let expected = expected(number, arguments, wanted: wanted, fromPage: isCode)
+          if outcome.value != expected.returnValue {
+            Issue.record(
+              "\(number) \(arguments) at \(String(address, radix: 16)): \(String(outcome.value, radix: 16)), \(expected)"
+            )
+          }
+          if isCode, expected == .allow,
+            self.expected(number, arguments, fromPage: false) == .notify
+          {
+            allowed.formUnion(Syscall(rawValue: UInt16(number)).map { [$0] } ?? [])
+          }
+        }
+      }
+      let foreign = interpreter.run(
+        .native(
+          number, CallArguments(), architecture: CLinux_AUDIT_ARCH_I386, from: area.base.rawValue))
+      reached.formUnion(foreign.path)
+      #expect(foreign.value == FilterRules.Action.noFunction.returnValue)
+    }
+    #expect(allowed.count == (interposed ? 13 : 16), "\(allowed)")
+    #expect(Set(program.instructions.indices).subtracting(reached) == [])
+  }
+
+  private struct WantsIdentity: Interposer {
+    let calls: Set<Syscall> = [.getpid, .fork, .set_tid_address]
+    func preamble(_ transaction: inout Transaction) throws(Errno) {}
+  }
+
+  @Test("with a page, a call in which no name crosses costs what it costs without")
+  func namelessWithPage() throws {
+    let area = try PodArea.make(tableSize: 1 << 16)
+    let with = try BPFInterpreter(SupervisionFilter.rules(for: .sample(area: area)).program())
+    let without = try BPFInterpreter(SupervisionFilter.rules(for: .sample()).program())
+    let seen = SupervisionFilter.watched.union(SupervisionFilter.watchedOutside)
+    for call in NamelessCalls.all.subtracting(seen) {
+      let data = SeccompData.native(UInt32(call.rawValue))
+      #expect(with.run(data).loads == [0, 4], "\(call.name)")
+      #expect(with.run(data).path.count <= without.run(data).path.count + 2, "\(call.name)")
+    }
+  }
+
+  @Test("a pod that reports every call has no page")
+  func tracedPod() throws {
+    var configuration = PodConfiguration()
+    configuration.tracesCalls = true
+    #expect(try SeccompBackend().tableMemory(for: configuration, size: 4096) == nil)
   }
 
   @Test(
@@ -196,6 +281,53 @@ struct SupervisionFilterTests {
   }
 
   #if arch(x86_64)
+    @Test("the kernel knows the page by the whole instruction pointer")
+    func kernelPage() async throws {
+      let area = try PodArea.make(tableSize: 1 << 16)
+      let program = try SupervisionFilter.rules(for: .sample(area: area)).program()
+      // Of calls that the page makes by itself everything; of the others one each.
+      let samples =
+        Syscall.allCases.flatMap { call -> [(UInt32, CallArguments)] in
+          let number = UInt32(call.rawValue)
+          let rows = BoundaryTable.standard.rows(for: call)
+          let isItsOwn =
+            SupervisionFilter.watchedOutside.contains(call) || rows.contains { $0.confined != nil }
+          guard isItsOwn || rows.contains(where: \.isInterposed) else { return [] }
+          return interestingArguments(of: number).suffix(isItsOwn ? .max : 1).map { (number, $0) }
+        } + [(UInt32(Syscall.clone.rawValue), CallArguments(UInt64(SIGCHLD)))]
+      var calls: [(line: String, expected: FilterRules.Action)] = []
+      var lines: [String] = []
+      // What ends at the last byte of the user's addresses can't be made.
+      for (address, isCode) in interestingPlaces(of: area)
+      where address > 1 << 31 && address < 1 << 47 {
+        lines.append("@\(address)")
+        for (number, arguments) in samples {
+          let expected = expected(number, arguments, fromPage: isCode)
+          // Children that share the stack, or whose end signals something.
+          if expected == .allow, number == 58 || number == 56 && arguments.a != 17 { continue }
+          if case .errno = expected { continue }
+          let words = (0..<6).map { String(arguments[$0]) }.joined(separator: " ")
+          let line = "\(expected == .allow ? "u" : "c") \(number) \(words)"
+          lines.append(line)
+          calls.append((line, expected))
+        }
+      }
+      let results = try await run(program, lines)
+      try #require(results.count == 2 * calls.count)
+      var counts: [FilterRules.Action: Int] = [:]
+      for (index, call) in calls.enumerated() {
+        let (result, plain) = (results[2 * index], results[2 * index + 1])
+        let isRight =
+          call.expected == .notify
+          ? result == Self.notified : result == plain || plain >= 0 && result >= 0
+        #expect(
+          isRight && (call.expected == .notify) == (result == Self.notified),
+          "\(call.line): \(result), \(plain)")
+        counts[call.expected, default: 0] += 1
+      }
+      #expect(counts[.allow, default: 0] > 100 && counts[.notify, default: 0] > 1_000, "\(counts)")
+    }
+
     @Test("calls of the 32-bit convention get ENOSYS from the kernel's filter")
     func foreignCalls() async throws {
       let program = try SupervisionFilter.rules(for: .sample()).program()

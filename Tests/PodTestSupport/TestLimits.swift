@@ -5,18 +5,20 @@ import Synchronization
 /// A program hears of the limits of its pod in the variable `POD_LIMITS` and leaves out the checks that they concern
 /// (`limited` in `Tests/Programs/check.h`). Without the variable, so natively and in all other pods, it leaves out nothing.
 public enum TestLimit: String, CaseIterable, Sendable {
-  /// Signal frames, and the records of signal descriptors, are written by the kernel: nobody who can say which name a
-  /// process has in the pod sees them (S1, S2, P62).
-  case frames
+  /// The records of signal descriptors are written by the kernel: nobody who can say which name a process has in the pod
+  /// sees them (P62).
+  case descriptors
   /// Nobody hears of a call while its notification waits to be taken. A signal that comes then, and whose handler doesn't ask
-  /// for restarts, ends it with EINTR, also one that natively never ends so.
+  /// for restarts, ends it with EINTR, also one that natively never ends so. The pod's code makes it again where the number
+  /// is moved to eax right before the call's instruction, as in a C library, and no variant of the call may end so.
   case interrupted
 
   /// What isn't checked.
   var statement: String {
     switch self {
-    case .frames: "the numbers of processes in signal frames and in what signal descriptors deliver"
-    case .interrupted: "that EINTR comes only from calls that wait"
+    case .descriptors: "the numbers of processes in what signal descriptors deliver"
+    case .interrupted:
+      "that EINTR comes only from calls that wait, where a call's number comes from far"
     }
   }
 }
@@ -25,7 +27,7 @@ extension TestBackend {
   /// What this one doesn't do yet.
   public var limits: [TestLimit] {
     switch self {
-    case .seccomp: [.frames, .interrupted]
+    case .seccomp: [.descriptors, .interrupted]
     case .ptrace, .ptraceEveryCall: []
     }
   }

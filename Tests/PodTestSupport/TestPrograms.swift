@@ -12,6 +12,39 @@ public enum TestPrograms {
     case dynamic
     /// Static, with musl.
     case musl
+    /// Dynamic, with musl.
+    case dynamicMusl = "dynamic-musl"
+    /// Static, with the machine's own C library.
+    case `static`
+    /// The same, to be loaded anywhere.
+    case staticPIE = "static-pie"
+    /// Dynamic, to be loaded where it is linked for.
+    case fixed
+    /// Without a C library.
+    case bare
+    /// With the compiler's thread sanitizer.
+    case threadSanitizer = "thread-sanitizer"
+
+    fileprivate var compiler: String {
+      self == .musl || self == .dynamicMusl ? "musl-gcc" : "gcc"
+    }
+
+    fileprivate var flags: [String] {
+      switch self {
+      case .dynamic: ["-pthread"]
+      case .musl: ["-static"]
+      case .dynamicMusl: []
+      case .static: ["-static", "-pthread"]
+      case .staticPIE: ["-static-pie", "-pthread"]
+      case .fixed: ["-no-pie", "-pthread"]
+      case .threadSanitizer: ["-fsanitize=thread", "-pthread"]
+      case .bare:
+        [
+          "-nostdlib", "-static", "-no-pie", "-ffreestanding", "-fno-builtin",
+          "-fno-stack-protector",
+        ]
+      }
+    }
   }
 
   private static let directory = Mutex<String?>(nil)
@@ -20,7 +53,7 @@ public enum TestPrograms {
   ///
   /// - Throws: What the compiler said; a cancellation of the test, with the reason, where there is no such compiler.
   public static func path(_ name: String, _ build: Build = .dynamic) async throws -> String {
-    let compiler = build == .musl ? "musl-gcc" : "gcc"
+    let compiler = build.compiler
     try require(compiler)
     let target = try scratch() + "/\(name)-\(build.rawValue)"
     if access(target, X_OK) == 0 { return target }
@@ -28,9 +61,12 @@ public enum TestPrograms {
       .appending("Programs").appending("\(name).c")
     // To a name of its own first: tests compile at the same time.
     let temporary = target + ".\(UInt64.random(in: 0 ... .max))"
-    let flags = build == .musl ? ["-static"] : ["-pthread"]
+    let headers = source.removingLastComponent().removingLastComponent().removingLastComponent()
+      .appending("Sources/CPodVDSO/include")
+    let flags = ["-I" + headers.string] + build.flags
     let result = try await Subprocess.run(
-      .name(compiler), arguments: Arguments(["-O1"] + flags + ["-o", temporary, source.string]),
+      .name(compiler),
+      arguments: Arguments(["-O1"] + flags + ["-o", temporary, source.string]),
       output: .string(limit: 1 << 16), error: .combinedWithOutput)
     guard result.terminationStatus.isSuccess else {
       throw BuildFailure(description: "\(name): \(result.standardOutput)")
@@ -42,10 +78,12 @@ public enum TestPrograms {
   /// A program of `Tests/Programs` that its users may execute and not read.
   ///
   /// - Returns: Its path; a new file each time.
-  public static func unreadable(_ name: String) async throws -> String {
+  public static func unreadable(
+    _ name: String, _ build: Build = .dynamic
+  ) async throws -> String {
     let target = try scratch() + "/\(name)-unreadable.\(UInt64.random(in: 0 ... .max))"
     let result = try await Subprocess.run(
-      .name("install"), arguments: ["-m", "711", try await path(name), target],
+      .name("install"), arguments: ["-m", "711", try await path(name, build), target],
       output: .string(limit: 1 << 16), error: .combinedWithOutput)
     guard result.terminationStatus.isSuccess else {
       throw BuildFailure(description: "\(name): \(result.standardOutput)")

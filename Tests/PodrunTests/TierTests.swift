@@ -79,7 +79,7 @@ struct TierTests {
       options: ["--deny", "clone"], complaint: "clone(2) is denied",
       orComplaint: "no threads are to be had"),
     Lack(options: ["--deny", "socketpair"], complaint: "socketpair(2) is denied"),
-    Lack(options: ["--limit", "nofile=11"], complaint: "ulimit -n"),
+    Lack(options: ["--limit", "nofile=9"], complaint: "ulimit -n"),
     Lack(options: asUser + ["--limit", "nproc=3"], complaint: "ulimit -u", needsRoot: true),
     Lack(options: asUser + ["--limit", "nproc=6"], complaint: "ulimit -u", needsRoot: true),
     Lack(options: ["--hide", "/proc"], complaint: "/proc isn't mounted", needsRoot: true),

@@ -50,14 +50,14 @@ static inline int limited(const char *limit) {
   return 0;
 }
 
-// Compares a process's number that the kernel has put into a signal's frame or a signal descriptor's record.
-#define CHECK_SENDER(left, right)                                                               \
+// Compares a process's number that the kernel has put into a signal descriptor's record.
+#define CHECK_RECORD(left, right)                                                               \
   do {                                                                                          \
-    if (!limited("frames")) CHECK_EQUAL(left, right);                                           \
+    if (!limited("descriptors")) CHECK_EQUAL(left, right);                                      \
   } while (0)
 
 // The result of a call that natively never ends with EINTR: where a signal can cut off any call before it has done
-// anything, it is made again.
+// anything, and nobody can tell which one it was (syscall(2)), it is made again.
 #define AGAIN_IF(condition, call)                                                               \
   ({                                                                                            \
     __typeof__(call) r_;                                                                        \

@@ -1,6 +1,6 @@
 // Makes calls under a seccomp program, whose file is the argument, in a process of its own, and answers its
 // notifications. On input, a call a line: "c NUMBER WORD…"; "u NUMBER WORD…" is also made in a process without a filter;
-// "f NUMBER WORD…" is made by int 0x80. On output, for each call the result under the filter (notified calls have
+// "f NUMBER WORD…" is made by int 0x80. "@ADDRESS" is where the instruction pointer of calls is from then on. On output, for each call the result under the filter (notified calls have
 // 0x7e57) and the one without, 0 where there is none.
 #include "check.h"
 #include <errno.h>
@@ -17,6 +17,7 @@ struct call {
   char kind;
   unsigned number;
   unsigned long words[6];
+  unsigned long from;
   long result, plain;
 };
 
@@ -36,8 +37,35 @@ static long foreign(const struct call *call) {
   return result;
 }
 
+// The instruction pointer that a filter sees is behind the instruction.
+static long from(const struct call *call) {
+  long result = -ENOTSUP;
+#ifdef __x86_64__
+  const unsigned long *w = call->words;
+  char *page = (char *)((call->from - 2) & ~0xffful);
+  char *code = (char *)call->from - 2;
+  CHECK(mmap(page, 0x2000, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page);
+  memcpy(code, "\x0f\x05\xc3", 3);
+  register unsigned long d __asm__("r10") = w[3];
+  register unsigned long e __asm__("r8") = w[4];
+  register unsigned long f __asm__("r9") = w[5];
+  __asm__ volatile("sub $128, %%rsp\n call *%[code]\n add $128, %%rsp"
+                   : "=a"(result)
+                   : "a"((unsigned long)call->number), "D"(w[0]), "S"(w[1]), "d"(w[2]), "r"(d), "r"(e), "r"(f),
+                     [code] "b"(code)
+                   : "rcx", "r11", "memory", "cc");
+  if (call->number == SYS_fork || call->number == SYS_clone) {
+    if (result == 0) _exit(0);
+    struct call end = {.number = SYS_wait4, .words = {result, 0, __WALL}, .from = call->from};
+    if (result > 0 && result != NOTIFIED) CHECK(from(&end) == result);
+  }
+#endif
+  return result;
+}
+
 static long perform(const struct call *call) {
   const unsigned long *w = call->words;
+  if (call->from) return from(call);
   if (call->kind == 'f') return foreign(call);
   // What a C library's syscall() would take for an error isn't always one: no call here returns such numbers otherwise.
   long result = syscall(call->number, w[0], w[1], w[2], w[3], w[4], w[5]);
@@ -90,10 +118,13 @@ int main(int argc, char **argv) {
   shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   CHECK(shared != MAP_FAILED);
   char line[256];
+  unsigned long from = 0;
   while (fgets(line, sizeof line, stdin)) {
+    if (sscanf(line, "@%lu", &from) == 1) continue;
     CHECK(shared->count < LIMIT);
     struct call *call = &shared->calls[shared->count++];
     unsigned long *w = call->words;
+    call->from = from;
     CHECK(sscanf(line, "%c %u %lu %lu %lu %lu %lu %lu", &call->kind, &call->number, w, w + 1, w + 2, w + 3, w + 4,
                  w + 5) >= 2);
   }

@@ -19,7 +19,7 @@ static struct signalfd_siginfo receive(int fd) {
 static void check_sender(struct signalfd_siginfo info, int signal, int code, pid_t sender) {
   CHECK_EQUAL(info.ssi_signo, signal);
   CHECK_EQUAL(info.ssi_code, code);
-  CHECK_SENDER(info.ssi_pid, sender);
+  CHECK_RECORD(info.ssi_pid, sender);
   CHECK_EQUAL(info.ssi_uid, getuid());
 }
 

@@ -40,7 +40,7 @@ static void expect(int code, int word) {
   info.si_value.sival_int = 4711;
   siginfo_t seen = handled(info);
   CHECK_EQUAL(seen.si_code, code);
-  CHECK_SENDER(seen.si_pid, word);
+  CHECK_EQUAL(seen.si_pid, word);
   CHECK_EQUAL(seen.si_value.sival_int, 4711);
   seen = waited(info);
   // glibc shows a tkill as a kill there.
@@ -58,7 +58,7 @@ static void expect(int code, int word) {
   CHECK(read(records, &record, sizeof record) == sizeof record);
   CHECK_EQUAL(record.ssi_code, code);
   // A timer has no process.
-  if (code != SI_TIMER) CHECK_SENDER((int)record.ssi_pid, word);
+  if (code != SI_TIMER) CHECK_RECORD((int)record.ssi_pid, word);
 }
 
 static volatile sig_atomic_t *fault_address;

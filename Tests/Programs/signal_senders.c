@@ -21,16 +21,16 @@ int main(void) {
 
   CHECK(kill(getpid(), SIGUSR1) == 0);
   sigsuspend(&old);
-  CHECK_SENDER(last.si_pid, getpid());
+  CHECK_EQUAL(last.si_pid, getpid());
   CHECK_EQUAL(last.si_code, SI_USER);
   CHECK(raise(SIGUSR1) == 0);
   sigsuspend(&old);
-  CHECK_SENDER(last.si_pid, getpid());
+  CHECK_EQUAL(last.si_pid, getpid());
   CHECK_EQUAL(last.si_code, SI_TKILL);
   union sigval value = {.sival_int = 12345};
   CHECK(sigqueue(getpid(), SIGUSR1, value) == 0);
   sigsuspend(&old);
-  CHECK_SENDER(last.si_pid, getpid());
+  CHECK_EQUAL(last.si_pid, getpid());
   CHECK_EQUAL(last.si_code, SI_QUEUE);
   CHECK_EQUAL(last.si_value.sival_int, 12345);
 
@@ -52,7 +52,7 @@ int main(void) {
   // The child's own end, reported after it was reaped.
   sigsuspend(&old);
   CHECK_EQUAL(last.si_signo, SIGCHLD);
-  CHECK_SENDER(last.si_pid, child);
+  CHECK_EQUAL(last.si_pid, child);
   CHECK_EQUAL(last.si_status, 9);
   CHECK_EQUAL(last.si_code, CLD_EXITED);
 

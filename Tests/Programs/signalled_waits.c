@@ -59,6 +59,10 @@ int main(void) {
   }
   CHECK(waitpid(-1, NULL, 0) == -1 && errno == ECHILD);
   CHECK_EQUAL(signals, rounds);
-  if (!limited("interrupted")) CHECK_EQUAL(cut_off, 0);
+  // musl makes all its calls that wait with one instruction, far from where it says which they are.
+#ifndef __GLIBC__
+  if (!limited("interrupted"))
+#endif
+    CHECK_EQUAL(cut_off, 0);
   return 0;
 }

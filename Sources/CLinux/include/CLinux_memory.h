@@ -4,6 +4,9 @@
 #include "CLinux_result.h"
 #include <fcntl.h>
 #include <stdint.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -71,6 +74,31 @@ static inline long CLinux_pread(int fd, void *buffer, size_t size, uint64_t offs
 // pwrite at an unsigned 64-bit offset: the same.
 static inline long CLinux_pwrite(int fd, const void *buffer, size_t size, uint64_t offset) {
   return CLinux_result(syscall(SYS_pwrite64, fd, buffer, size, offset));
+}
+
+// PROCMAP_QUERY on /proc/PID/maps (Linux 6.11), with its structure, which older headers lack; ioctl is variadic. What
+// the mapping that an address is in is like; -ENOENT where there is none, -ENOTTY on older kernels.
+enum { CLinux_PROCMAP_EXECUTABLE = 4, CLinux_PROCMAP_SHARED = 8 };
+struct CLinux_mapping {
+  uint64_t size, query_flags, address;
+  uint64_t start, end, flags, page_size, offset, inode;
+  uint32_t device_major, device_minor, name_size, build_id_size;
+  uint64_t name, build_id;
+};
+static inline int CLinux_query_mapping(int maps, uint64_t address, struct CLinux_mapping *mapping) {
+  memset(mapping, 0, sizeof *mapping);
+  mapping->size = sizeof *mapping;
+  mapping->address = address;
+  return (int)CLinux_result(ioctl(maps, _IOWR('f', 17, struct CLinux_mapping), mapping));
+}
+
+// Whether programs can read their thread pointer without a call. Source: asm/hwcap2.h, HWCAP2_FSGSBASE.
+static inline int CLinux_reads_thread_pointer(void) {
+#ifdef __x86_64__
+  return (getauxval(AT_HWCAP2) & 2) != 0;
+#else
+  return 0;
+#endif
 }
 
 #endif

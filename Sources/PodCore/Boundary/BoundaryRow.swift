@@ -58,6 +58,21 @@ public enum Performance: String, Sendable {
   case inCallerBlocking
 }
 
+/// Whom a call can reach that is made as it is, with the kernel's own numbers, whatever numbers these are.
+///
+/// A process may make a call that reaches nobody else without asking: the code that a backend puts into it does so, which
+/// translates by itself. A program that does it too deceives nobody but itself.
+///
+/// Source: DESIGN.md §4.2, §5.
+public enum Reach: Sendable {
+  /// Whoever is named, in the pod or not.
+  case others
+  /// The caller alone, while each name that goes in is 0; with other names, others.
+  case caller
+  /// The caller's own children, as the kernel sees to it, under a condition; otherwise others.
+  case children(when: Variant = .otherwise)
+}
+
 /// One row of the boundary table: what happens to one call, or one variant of it, where names cross.
 ///
 /// Rows are values without closures, so that the mock kernel, the tracer, the filter generator and the code inside the
@@ -106,6 +121,8 @@ public struct BoundaryRow: Sendable {
   public let outputs: [Place]
   /// How it is performed.
   public let performed: Performance
+  /// Whom it can reach without translation.
+  public private(set) var reach = Reach.others
   /// Names that the row's wrapper passes in by itself.
   public private(set) var wrappedInputs: [Place] = []
   /// Names that the row's wrapper shows by itself.
@@ -113,19 +130,23 @@ public struct BoundaryRow: Sendable {
 
   /// The answer is constant per task.
   public static func answered(_ call: Syscall, out: Place) -> BoundaryRow {
-    BoundaryRow(
+    var row = BoundaryRow(
       call: call, variant: .otherwise, verb: .answered, inputs: [], outputs: [out],
       performed: .byValue)
+    row.reach = .caller
+    return row
   }
 
   /// Translating data suffices.
   public static func translated(
     _ call: Syscall, when variant: Variant = .otherwise, in inputs: [Place] = [],
-    out outputs: [Place] = [], performed: Performance = .byValue
+    out outputs: [Place] = [], performed: Performance = .byValue, reaching reach: Reach = .others
   ) -> BoundaryRow {
-    BoundaryRow(
+    var row = BoundaryRow(
       call: call, variant: variant, verb: .translated, inputs: inputs, outputs: outputs,
       performed: performed)
+    row.reach = reach
+    return row
   }
 
   /// Translating data suffices, and only what comes from descriptors of a kind.
@@ -151,16 +172,19 @@ public struct BoundaryRow: Sendable {
   ///   - wrappedInputs: Names that the wrapper itself passes in.
   ///   - wrappedOutputs: Names that it shows.
   ///   - performed: How.
+  ///   - reach: Whom the call can reach without translation.
   public static func wrapped(
     _ call: Syscall, when variant: Variant = .otherwise, in inputs: [Place] = [],
     out outputs: [Place] = [], by wrapper: any Wrapper, naming wrappedInputs: [Place] = [],
-    showing wrappedOutputs: [Place] = [], performed: Performance = .byValue
+    showing wrappedOutputs: [Place] = [], performed: Performance = .byValue,
+    reaching reach: Reach = .others
   ) -> BoundaryRow {
     var row = BoundaryRow(
       call: call, variant: variant, verb: .wrapped(wrapper), inputs: inputs, outputs: outputs,
       performed: performed)
     row.wrappedInputs = wrappedInputs
     row.wrappedOutputs = wrappedOutputs
+    row.reach = reach
     return row
   }
 
@@ -219,6 +243,22 @@ public struct BoundaryRow: Sendable {
       conditions.append(Variant.Condition(argument: index, mask: 0xFFFF_FFFF, value: 0))
     }
     return conditions
+  }
+
+  /// Under which conditions, beside the variant's own, a call of this row reaches nobody but the caller and its children,
+  /// whatever the numbers in it are. nil when it may reach others.
+  public var confined: [Variant.Condition]? {
+    switch reach {
+    case .others: return nil
+    case .children(let variant): return variant.conditions
+    case .caller:
+      var conditions: [Variant.Condition] = []
+      for place in inputs + wrappedInputs {
+        guard case .argument(let index, let shape) = place, shape.zero != .none else { return nil }
+        conditions.append(Variant.Condition(argument: index, mask: 0xFFFF_FFFF, value: 0))
+      }
+      return conditions
+    }
   }
 
   /// The errno that a filter can answer with by itself, when nothing about the call has to be looked at.

@@ -12,7 +12,7 @@ internal import Synchronization
 /// (``lease(_:to:)``, ``redeem(_:by:)``). A leased name is no name yet: no look-up finds it, nobody else gets it.
 ///
 /// Storage is one flat region without pointers (`pod_layout.h`), which a backend may map read-only into the pod's
-/// processes. Writers are serialized by the namespace's lock; look-ups take no lock.
+/// processes (``memory``). Writers are serialized by the namespace's lock; look-ups take no lock.
 ///
 /// Lock order: the namespace's lock is a leaf, except that ``SystemNames`` may be locked inside it.
 ///
@@ -36,6 +36,8 @@ public final class Namespace<R: Resource>: Sendable {
   public let range: ClosedRange<Int32>
   /// How numbers are chosen.
   public let policy: AllocationPolicy
+  /// Where the table lives.
+  public let memory: any TableMemory
 
   /// After the first round the search begins here, as the kernel's does, so that low numbers stay with daemons.
   ///
@@ -53,19 +55,23 @@ public final class Namespace<R: Resource>: Sendable {
   ///   - capacity: The most names at one time; memory is touched only as names are used.
   ///   - policy: How numbers are chosen.
   ///   - system: The host program's table of physical names.
+  ///   - memory: Gives the table so many bytes of memory, zeroed; nil for some of the host program's own.
   public init(
     pod: PodID, range: ClosedRange<Int32>, capacity: Int, policy: AllocationPolicy = .compact,
-    system: SystemNames<R>
+    system: SystemNames<R>, memory: (_ size: Int) -> (any TableMemory)? = { _ in nil }
   ) {
     self.pod = pod
     self.range = range
     self.policy = policy
     self.system = system
     let capacity = UInt32(clamping: min(capacity, range.count))
-    guard let region = pod_region_allocate(UInt(pod_table_size(capacity))) else {
+    let size = Int(pod_table_size(capacity))
+    guard let memory = memory(size) ?? OwnMemory(size: size) else {
       preconditionFailure("out of memory for a table of \(capacity) names")
     }
-    table = region.assumingMemoryBound(to: pod_table.self)
+    precondition(memory.size >= size, "a table of \(capacity) names is larger than its memory")
+    self.memory = memory
+    table = memory.start.assumingMemoryBound(to: pod_table.self)
     pod_table_format(table, capacity, pod.rawValue)
     lowestAfterWrap = range.count > 1_000 ? range.lowerBound + 299 : range.lowerBound
     state = Mutex(State(free: FreeNumbers(range: range), next: range.lowerBound))
@@ -81,7 +87,6 @@ public final class Namespace<R: Resource>: Sendable {
       }
     }
     system.leave(pod)
-    pod_region_free(table)
   }
 
   /// How many entries are not free.
@@ -233,7 +238,7 @@ public final class Namespace<R: Resource>: Sendable {
   private func useLargePages() {
     guard let end = pod_table_entry(table, table.pointee.watermark) else { return }
     let used = UnsafeRawPointer(end) - UnsafeRawPointer(table)
-    pod_region_use_large_pages(table, UInt(used))
+    memory.useLargePages(used)
   }
 
   private func nextNumber(_ state: inout State, avoidingPhysical: Bool) -> Int32? {

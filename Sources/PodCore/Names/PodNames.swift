@@ -23,13 +23,15 @@ public final class PodNames: Sendable {
   ///   - boundary: The boundary table.
   ///   - interposers: The embedder's rules.
   ///   - abi: Of the machine.
+  ///   - memory: Gives the table of processes so many bytes of memory, zeroed; nil for some of the host program's own.
   ///   - snapshot: Names that the pod's processes are to have (``PodConfiguration/restoredNames``). Those that don't fit the
   ///     range or the capacity are left out.
   public init(
     pod: PodID, system: SystemNames<ProcessID>, range: ClosedRange<Int32> = 1...4_194_303,
     capacity: Int = 131_072, policy: AllocationPolicy = .compact, lateNames: Int = 1_024,
     boundary: BoundaryTable = .standard, interposers: [any Interposer] = [],
-    abi: CallABI = .x86_64, restoring snapshot: PodSnapshot? = nil
+    abi: CallABI = .x86_64, memory: (_ size: Int) -> (any TableMemory)? = { _ in nil },
+    restoring snapshot: PodSnapshot? = nil
   ) {
     self.pod = pod
     self.boundary = boundary
@@ -37,7 +39,7 @@ public final class PodNames: Sendable {
     self.abi = abi
     processes = ProcessTable(
       pod: pod, system: system, range: range, capacity: capacity, policy: policy,
-      lateNames: lateNames, restoring: snapshot)
+      lateNames: lateNames, memory: memory, restoring: snapshot)
   }
 
   /// The pod's names as they are at this moment.

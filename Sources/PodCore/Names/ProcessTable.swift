@@ -29,9 +29,14 @@ public final class ProcessTable: Sendable {
     var plannedFor: VirtualName<ProcessID>?
   }
 
+  /// A thread may be in several births at once: a signal's handler may fork in the middle of a fork.
+  private struct BirthKey: Hashable {
+    let thread: VirtualName<ThreadID>
+    let number: Int
+  }
+
   private struct State {
-    /// By the thread that forks.
-    var births: [VirtualName<ThreadID>: Birth] = [:]
+    var births: [BirthKey: Birth] = [:]
     var late: LateNames
     /// By their parent, so that an end costs no more than the children that are left.
     var children: [VirtualName<ProcessID>: Set<VirtualName<ProcessID>>] = [:]
@@ -61,11 +66,13 @@ public final class ProcessTable: Sendable {
 
   init(
     pod: PodID, system: SystemNames<ProcessID>, range: ClosedRange<Int32>, capacity: Int,
-    policy: AllocationPolicy, lateNames: Int, restoring snapshot: PodSnapshot?
+    policy: AllocationPolicy, lateNames: Int, memory: (_ size: Int) -> (any TableMemory)?,
+    restoring snapshot: PodSnapshot?
   ) {
     self.system = system
     state = Mutex(State(late: LateNames(capacity: lateNames)))
-    space = Namespace(pod: pod, range: range, capacity: capacity, policy: policy, system: system)
+    space = Namespace(
+      pod: pod, range: range, capacity: capacity, policy: policy, system: system, memory: memory)
     if let snapshot { plan(snapshot.processes) }
   }
 
@@ -127,10 +134,12 @@ public final class ProcessTable: Sendable {
   /// The name of the newborn that a fork of the caller returned; nil while nobody has given it one. It may have ended,
   /// and even been waited for, already.
   public func newborn(
-    _ physical: PhysicalName<ProcessID>, of caller: Caller
+    _ physical: PhysicalName<ProcessID>, of caller: Caller, birth number: Int = 0
   ) -> VirtualName<ProcessID>? {
     state.withLock { state in
-      guard let birth = state.births[caller.thread], birth.physical == physical else { return nil }
+      guard let birth = state.births[BirthKey(thread: caller.thread, number: number)],
+        birth.physical == physical
+      else { return nil }
       return birth.child
     }
   }
@@ -231,16 +240,18 @@ public final class ProcessTable: Sendable {
   ///   - sharesParent: `CLONE_PARENT`: the child's parent is the caller's.
   ///   - chosen: The number that the caller asks for.
   ///   - leased: The name that the caller's code took of those leased to its process.
+  ///   - number: Which of the caller's births it is (``Transaction/birthNumber``).
   /// - Throws: ``NameError/rangeExhausted``; for a chosen number ``NameError/nameInUse`` and ``NameError/outOfRange``;
   ///   ``NameError/unknownName`` for a name that isn't leased to the process, or was taken back: it may ask again without.
   ///
   /// Source: paper §4.1.2; COVERAGE P7, P12, C3, C4.
   public func announceBirth(
     by caller: Caller, sharesParent: Bool = false, chosen: VirtualName<ProcessID>? = nil,
-    leased: VirtualName<ProcessID>? = nil
+    leased: VirtualName<ProcessID>? = nil, birth number: Int = 0
   ) throws(NameError) -> VirtualName<ProcessID> {
-    try state.withLock { state throws(NameError) in
-      endBirth(by: caller, &state)
+    let key = BirthKey(thread: caller.thread, number: number)
+    return try state.withLock { state throws(NameError) in
+      endBirth(key, &state)
       let maker = family(of: caller)
       let parent = sharesParent ? maker?.parent ?? Self.initial : caller.process
       let name: VirtualName<ProcessID>
@@ -256,7 +267,7 @@ public final class ProcessTable: Sendable {
       try settle(
         name, parent: caller.process, group: maker?.group ?? name,
         session: maker?.session ?? name, &state)
-      state.births[caller.thread] = Birth(child: name, plannedFor: plannedFor)
+      state.births[key] = Birth(child: name, plannedFor: plannedFor)
       return name
     }
   }
@@ -266,32 +277,34 @@ public final class ProcessTable: Sendable {
   /// - Parameters:
   ///   - caller: The thread that makes it.
   ///   - chosen: The number that it asks for.
+  ///   - number: As for ``announceBirth(by:sharesParent:chosen:leased:birth:)``.
   /// - Throws: ``NameError/rangeExhausted`` when there may be no name for it, nor for those that others are making; for a
   ///   chosen number ``NameError/nameInUse`` and ``NameError/outOfRange``.
   public func announceThread(
-    by caller: Caller, chosen: VirtualName<ProcessID>? = nil
+    by caller: Caller, chosen: VirtualName<ProcessID>? = nil, birth number: Int = 0
   ) throws(NameError) {
+    let key = BirthKey(thread: caller.thread, number: number)
     try state.withLock { state throws(NameError) in
-      endBirth(by: caller, &state)
+      endBirth(key, &state)
       if let chosen {
-        state.births[caller.thread] = Birth(child: try space.allocate(chosen: chosen))
+        state.births[key] = Birth(child: try space.allocate(chosen: chosen))
         return
       }
       let unnamed = state.births.values.count { $0.child == nil }
       let hasPlanned = state.plan.threads[caller.process]?.isEmpty == false
       guard hasPlanned || space.room > unnamed else { throw .rangeExhausted }
-      state.births[caller.thread] = Birth()
+      state.births[key] = Birth()
     }
   }
 
   /// Ends a birth that was announced: its epilogue has run, or the fork failed or was dropped. A name that nobody got is
   /// given back.
-  public func endBirth(by caller: Caller) {
-    state.withLock { endBirth(by: caller, &$0) }
+  public func endBirth(by caller: Caller, birth number: Int = 0) {
+    state.withLock { endBirth(BirthKey(thread: caller.thread, number: number), &$0) }
   }
 
-  private func endBirth(by caller: Caller, _ state: inout State) {
-    guard let birth = state.births.removeValue(forKey: caller.thread), birth.physical == nil,
+  private func endBirth(_ key: BirthKey, _ state: inout State) {
+    guard let birth = state.births.removeValue(forKey: key), birth.physical == nil,
       let child = birth.child, let entry = try? space.entry(child)
     else { return }
     forgetParent(of: entry, &state)
@@ -324,15 +337,19 @@ public final class ProcessTable: Sendable {
   ///   - sharesParent: `CLONE_PARENT`: its parent is the caller's.
   ///   - group: The process group that the kernel says it is in; nil for its maker's. They differ when the maker was
   ///     moved right after the fork.
+  ///   - session: The session that the kernel says it is in, for a newborn that wasn't announced; nil for its maker's.
+  ///   - number: As for ``announceBirth(by:sharesParent:chosen:leased:birth:)``.
   /// - Returns: Its virtual name.
   /// - Throws: ``NameError/rangeExhausted`` for a newborn that wasn't announced, or a thread whose own number is taken.
   @discardableResult
   public func initialize(
     _ physical: PhysicalName<ProcessID>, by caller: Caller, isThread: Bool, sharesParent: Bool,
-    group: PhysicalName<ProcessID>? = nil
+    group: PhysicalName<ProcessID>? = nil, session: PhysicalName<ProcessID>? = nil,
+    birth number: Int = 0
   ) throws(NameError) -> VirtualName<ProcessID> {
-    try state.withLock { state throws(NameError) in
-      var birth = state.births[caller.thread]
+    let key = BirthKey(thread: caller.thread, number: number)
+    return try state.withLock { state throws(NameError) in
+      var birth = state.births[key]
       if let birth, let name = birth.child, birth.physical == physical { return name }
       if birth?.physical != nil { birth = nil }
       if birth == nil, let known = try? space.entry(physical), known.state == .live,
@@ -365,14 +382,15 @@ public final class ProcessTable: Sendable {
       }
       try space.bind(name, to: physical)
       state.late.forget(physical)
-      if birth != nil { state.births[caller.thread] = Birth(child: name, physical: physical) }
+      if birth != nil { state.births[key] = Birth(child: name, physical: physical) }
       if isThread { return name }
       let maker = family(of: caller)
       if birth == nil {
         // Nobody announced it: its maker may be gone.
+        let known = session.flatMap { try? space.entry($0) }
         try settle(
           name, parent: maker?.state == .live ? caller.process : Self.initial,
-          group: maker?.group ?? name, session: maker?.session ?? name, &state)
+          group: maker?.group ?? name, session: known?.virtual ?? maker?.session ?? name, &state)
       }
       if sharesParent { try setParent(of: name, to: maker?.parent ?? Self.initial, &state) }
       if let group, let entry = try? space.entry(group) {

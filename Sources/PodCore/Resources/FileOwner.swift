@@ -21,7 +21,7 @@ public enum FileOwner {
       naming: [.field(4, of: 2, task)], performed: .inCaller),  // P66
     .translated(
       .fcntl, when: command(16, "F_GETOWN_EX"), out: [.field(4, of: 2, process)],
-      performed: .inCaller),  // P66
+      performed: .inCaller, reaching: .caller),  // P66
     .native(
       .fcntl, when: command(17, "F_GETOWNER_UIDS"), until: UserID.until,
       leaks: UserID.leaks),  // N18
@@ -39,10 +39,10 @@ public enum FileOwner {
       naming: [.memory(2, owner)], performed: .inCaller),  // P69
     .translated(
       .ioctl, when: command(0x8903, "FIOGETOWN"), out: [.memory(2, owner)],
-      performed: .inCaller),  // P69
+      performed: .inCaller, reaching: .caller),  // P69
     .translated(
       .ioctl, when: command(0x8904, "SIOCGPGRP"), out: [.memory(2, owner)],
-      performed: .inCaller),  // P69
+      performed: .inCaller, reaching: .caller),  // P69
   ]
 }
 

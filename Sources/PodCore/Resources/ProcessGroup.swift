@@ -36,10 +36,10 @@ public enum ProcessGroup: Resource {
 
   /// The rows of process groups.
   public static let boundary: [BoundaryRow] = [
-    .translated(.getpgrp, out: [.result(pgid)]),  // P4
+    .translated(.getpgrp, out: [.result(pgid)], reaching: .caller),  // P4
     .wrapped(
       .getpgid, by: ShowMembership(), naming: [.argument(0, pid)], showing: [.result(pgid)],
-      performed: .inCaller),  // P4
+      performed: .inCaller, reaching: .caller),  // P4
     .wrapped(
       .setpgid, by: ChangeGroup(), naming: [.argument(0, pid), .argument(1, pgid)],
       performed: .inCaller),  // P5

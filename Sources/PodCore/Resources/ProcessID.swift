@@ -37,25 +37,35 @@ public enum ProcessID: Resource {
   /// The rows of process ids.
   public static let boundary: [BoundaryRow] = [
     .answered(.getpid, out: .result(pid)),  // P1
-    .wrapped(.getppid, out: [.result(pid)], by: ShowParent(), performed: .inCaller),  // P3
-    .wrapped(.fork, by: Fork(), showing: [.result(pid)], performed: .inCallerBlocking),  // P7
-    .wrapped(.vfork, by: Fork(), showing: [.result(pid)], performed: .inCallerBlocking),  // P7
+    // P3
+    .wrapped(
+      .getppid, out: [.result(pid)], by: ShowParent(), performed: .inCaller, reaching: .caller),
+    .wrapped(
+      .fork, by: Fork(), showing: [.result(pid)], performed: .inCallerBlocking,
+      reaching: .children()),  // P7
+    .wrapped(
+      .vfork, by: Fork(), showing: [.result(pid)], performed: .inCallerBlocking,
+      reaching: .children()),  // P7
+    // P7–P10, P14, P16
     .wrapped(
       .clone,
       when: .argument(0, masked: KernelNamespaces.flagsOfClone, is: 0, "no CLONE_NEW…"),
       by: Fork(), showing: [.result(task), .memory(2, task), .memory(3, task)],
-      performed: .inCallerBlocking),  // P7–P10, P14, P16
+      performed: .inCallerBlocking,
+      reaching: .children(
+        when: .argument(
+          0, masked: CloneFlags.ptrace | CloneFlags.untraced, is: 0, "no tracer's flags"))),
     .refused(
       .clone3, .noFunction,
       because: "its flags, and the ids that set_tid asks for, are in memory, where a sibling "
         + "thread can change them after a check; libraries fall back to clone"),  // P7, P12
     .wrapped(
       .wait4, by: WaitForChild(), naming: [.argument(0, pid)], showing: [.result(pid)],
-      performed: .inCallerBlocking),  // P17, P19
+      performed: .inCallerBlocking, reaching: .children()),  // P17, P19
     .wrapped(
       .waitid, by: WaitForChild(), naming: [.argument(1, pid)],
       showing: [.field(SignalInfo.senderOffset, of: 2, pid)],
-      performed: .inCallerBlocking),  // P18, S7
+      performed: .inCallerBlocking, reaching: .children()),  // P18, S7
     .wrapped(
       .pidfd_open, by: OpenHandle(), naming: [.argument(0, task)],
       performed: .inCaller),  // P31
@@ -84,11 +94,13 @@ struct Fork: Wrapper {
         // A thread's name is its physical number where that is free, so nothing can be allocated before.
         if isThread {
           try transaction.names.processes.announceThread(
-            by: transaction.caller, chosen: transaction.chosenChild)
+            by: transaction.caller, chosen: transaction.chosenChild,
+            birth: transaction.birthNumber)
         } else {
           transaction.child = try transaction.names.processes.announceBirth(
             by: transaction.caller, sharesParent: flags & CloneFlags.parent != 0,
-            chosen: transaction.chosenChild, leased: transaction.leasedChild)
+            chosen: transaction.chosenChild, leased: transaction.leasedChild,
+            birth: transaction.birthNumber)
         }
       } catch {
         switch error {
@@ -108,7 +120,8 @@ struct Fork: Wrapper {
     }
     let physical = PhysicalName<ProcessID>(rawValue: Int32(truncatingIfNeeded: result))
     // Only where no event of the backend came first; then this finds the name.
-    if transaction.names.processes.newborn(physical, of: transaction.caller) == nil {
+    let number = transaction.birthNumber
+    if transaction.names.processes.newborn(physical, of: transaction.caller, birth: number) == nil {
       try transaction.step(.bind, on: physical.rawValue) { transaction throws(Errno) in
         try transaction.bindNewborn(physical)
       }
@@ -116,7 +129,8 @@ struct Fork: Wrapper {
     let name = transaction.step(.virtualize, on: physical.rawValue) { transaction in
       let processes = transaction.names.processes
       let name =
-        processes.newborn(physical, of: transaction.caller) ?? processes.virtual(of: physical)
+        processes.newborn(physical, of: transaction.caller, birth: number)
+        ?? processes.virtual(of: physical)
       transaction.endBirth()
       return name
     }
@@ -137,7 +151,7 @@ extension Transaction {
     do throws(NameError) {
       _ = try names.processes.initialize(
         physical, by: caller, isThread: isThread,
-        sharesParent: cloneFlags & CloneFlags.parent != 0, group: group)
+        sharesParent: cloneFlags & CloneFlags.parent != 0, group: group, birth: birthNumber)
     } catch {
       throw .resourceTemporarilyUnavailable
     }
@@ -145,7 +159,17 @@ extension Transaction {
 
   fileprivate mutating func endBirth() {
     awaitsNewborn = false
-    names.processes.endBirth(by: caller)
+    names.processes.endBirth(by: caller, birth: birthNumber)
+  }
+
+  /// Shows a child that a wait has returned which was made by code in the process, and gives up its name if it was reaped.
+  ///
+  /// - Parameters:
+  ///   - physical: The kernel's number of the child.
+  ///   - isReaped: Whether the kernel has given up the child.
+  /// - Returns: Its name; 0 when it is nobody of the pod.
+  public mutating func showChild(_ physical: PhysicalName<ProcessID>, isReaped: Bool) -> Int32 {
+    WaitForChild().report(physical, isReaped: isReaped, in: &self)
   }
 }
 
@@ -231,7 +255,7 @@ struct WaitForChild: Wrapper {
     if transaction.arguments[2] != 0 { try transaction.write(name, to: address) }
   }
 
-  private func report(
+  fileprivate func report(
     _ physical: PhysicalName<ProcessID>, isReaped: Bool, in transaction: inout Transaction
   ) -> Int32 {
     let asked = askedFor(transaction)

@@ -37,16 +37,16 @@ public enum SessionID: Resource {
     .wrapped(.setsid, by: MakeSession(), showing: [.result(sid)], performed: .inCaller),  // P6
     .wrapped(
       .getsid, by: ShowMembership(), naming: [.argument(0, pid)], showing: [.result(sid)],
-      performed: .inCaller),  // P4
+      performed: .inCaller, reaching: .caller),  // P4
     .translated(
       .ioctl, when: .argument(1, is: getForegroundGroup, "TIOCGPGRP"), out: [.memory(2, pgid)],
-      performed: .inCaller),  // P70
+      performed: .inCaller, reaching: .caller),  // P70
     .translated(
       .ioctl, when: .argument(1, is: setForegroundGroup, "TIOCSPGRP"), in: [.memory(2, pgid)],
       performed: .inCallerBlocking),  // P70
     .translated(
       .ioctl, when: .argument(1, is: getSession, "TIOCGSID"), out: [.memory(2, sid)],
-      performed: .inCaller),  // P70
+      performed: .inCaller, reaching: .caller),  // P70
   ]
 }
 

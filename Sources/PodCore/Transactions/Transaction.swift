@@ -294,6 +294,8 @@ public struct Transaction: ~Copyable {
   public var chosenChild: VirtualName<ProcessID>?
   /// A name leased to the caller's process that its own code took for a fork's child.
   public var leasedChild: VirtualName<ProcessID>?
+  /// Which of its thread's births a fork is, for backends in which a thread may be in several at once.
+  public var birthNumber = 0
   /// A word that a wrapper keeps from its preamble to its epilogue.
   public var note: Int = 0
 
@@ -328,7 +330,7 @@ public struct Transaction: ~Copyable {
   }
 
   deinit {
-    if awaitsNewborn { names.processes.endBirth(by: caller) }
+    if awaitsNewborn { names.processes.endBirth(by: caller, birth: birthNumber) }
     for index in 0..<held.count { try? names.processes.space.release(held[index]) }
     for name in unleased { try? names.processes.space.giveBack(name) }
     _ = restriction?()

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import CPodLayout
 internal import Glibc
 package import PodCore
 package import SystemPackage
@@ -15,10 +16,15 @@ package enum BoundaryFilter {
   ///   - interposed: What the backend does with a call that it has to look at.
   ///   - reportsRefusals: Whether the backend also looks at calls that are refused whatever their arguments, to report
   ///     them; else the filter answers by itself.
+  ///   - page: Where the pod's own code lies in its processes, which makes calls by itself that reach nobody else; nil
+  ///     where there is none.
+  ///   - watchedOutside: Calls that the backend looks at, although no name goes in, unless that code makes them.
   package static func rules(
     for table: BoundaryTable, interposers: [any Interposer], watched: Set<Syscall> = [],
-    interposed: FilterRules.Action, reportsRefusals: Bool = false
+    interposed: FilterRules.Action, reportsRefusals: Bool = false, page: RemoteAddress? = nil,
+    watchedOutside: Set<Syscall> = []
   ) -> FilterRules {
+    let isFromPage = page.map(Self.fromPage(at:))
     let wanted = interposers.reduce(into: watched) { $0.formUnion($1.calls) }
     var rules: [UInt32: FilterRules.Rule] = [:]
     for call in Syscall.allCases {
@@ -31,6 +37,11 @@ package enum BoundaryFilter {
       for row in table.rows(for: call) {
         let isReported = reportsRefusals && row.staticErrno != nil
         let action = isReported ? interposed : action(of: row, interposed: interposed)
+        if action == interposed, let isFromPage, let confined = row.confined {
+          var own = item(row.variant.conditions + confined, .allow)
+          own.conditions.insert(isFromPage, at: 0)
+          cases.append(own)
+        }
         // Programs mostly name themselves by 0: that needs nobody's help.
         if action == interposed, let untouched = row.untouched {
           cases.append(item(row.variant.conditions + untouched, .allow))
@@ -41,9 +52,19 @@ package enum BoundaryFilter {
           cases.append(item(row.variant.conditions, action))
         }
       }
+      if let isFromPage, watchedOutside.contains(call) {
+        cases.insert(FilterRules.Case(isFromPage, action: otherwise), at: 0)
+        otherwise = interposed
+      }
       rules[UInt32(call.rawValue)] = FilterRules.Rule(otherwise, cases: cases)
     }
     return FilterRules(rules, unlisted: reportsRefusals ? interposed : .noFunction)
+  }
+
+  /// Holds for calls from the pod's own code: the whole instruction pointer is compared, and is the address behind the call.
+  package static func fromPage(at base: RemoteAddress) -> FilterRules.Condition {
+    FilterRules.Condition(
+      .instructionPointer, mask: ~UInt64(POD_AREA_CODE_SIZE - 1), value: base.rawValue)
   }
 
   /// What keeps this program and its children from having filters; nil when nothing does.

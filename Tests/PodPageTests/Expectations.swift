@@ -1,0 +1,1 @@
+../PodMockTests/Expectations.swift
