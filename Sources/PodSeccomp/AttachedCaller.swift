@@ -117,10 +117,26 @@ final class AttachedCaller: TransactionHost, CallerState {
   /// Without memory the filter is installed all the same; calls that need some ask again.
   func willFilterCalls() {
     process.hasOwnFilters = true
+    leavePatchedSites()
     do throws(Errno) {
       _ = try gate()
       _ = try scratchAddress(for: 0)
     } catch {}
+  }
+
+  /// Has all calls from patched sites made by the program's own instructions from now on, in all processes that share the memory or
+  /// are copies of it: filters look at where calls come from, and kill for some.
+  private func leavePatchedSites() {
+    guard let area = supervisor.area, let tid = attached?.tid else { return }
+    process.space.withCallSites { sites in
+      guard let trampolines = sites.trampolines else { return }
+      sites.end()
+      let former = CallSite.destination(.page, in: area.base)
+      guard (try? RemoteMemory().read(trampolines, as: UInt64.self, stopped: tid)) == former else { return }
+      // One byte: another thread may read the word at this moment.
+      try? RemoteMemory().writeCode(
+        trampolines, bytes: [CallSite.Destination.program.rawValue], stopped: tid)
+    }
   }
 
   func isWaitable(_ zombie: Entry<ProcessID>) -> Bool { supervisor.isWaitable(zombie) }

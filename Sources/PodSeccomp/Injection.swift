@@ -1,4 +1,5 @@
 internal import CLinux
+internal import CPodLayout
 internal import Glibc
 internal import PodCore
 internal import PodLinux
@@ -74,6 +75,7 @@ extension Receiver {
           return (true, injection)
         }
         state = injection.failure == nil ? .mapped : .absent
+        if injection.failure == nil { findTrampolines(of: process.space, memory, area) }
         return (false, nil)
       }
     }
@@ -81,12 +83,22 @@ extension Receiver {
     return isDone
   }
 
+  /// Learns where the bootstrap has put the trampolines.
+  private func findTrampolines(of space: AddressSpace, _ memory: RemoteMemory, _ area: PodArea) {
+    guard supervisor.patchesSites,
+      let address = try? memory.read(
+        area.base.advanced(by: Int(POD_AREA_TRAMPOLINES)), as: UInt64.self),
+      address % UInt64(POD_TRAMPOLINES_SIZE) == 0, address != 0
+    else { return }
+    space.withCallSites { $0.begin(at: RemoteAddress(rawValue: address)) }
+  }
+
   private static func endsProgram(_ call: Syscall) -> Bool {
     call == .execve || call == .execveat || call == .exit
   }
 
   /// The memory of a caller; nil when it no longer waits for the answer, or its memory is out of reach.
-  private func memory(of notification: Notification) -> RemoteMemory? {
+  func memory(of notification: Notification) -> RemoteMemory? {
     let memory = RemoteMemory(of: notification.tid)
     // Who still waits after the opening is who was opened.
     guard memory.isOpen, isWaiting(notification) else { return nil }
@@ -113,7 +125,7 @@ extension Receiver {
   ) -> Bool {
     let address = notification.instructionPointer
     let bootstrap = Bootstrap(
-      base: area.base, size: area.mappedSize, before: call, notification.arguments)
+      base: area.base, size: area.mappedSize, before: call, notification.arguments, at: address)
     state = .absent
     guard
       let room = CodeMapping.room(behind: address, of: notification.tid),
@@ -227,13 +239,33 @@ enum CodeMapping {
     var mapping = CLinux_mapping()
     let result = CLinux_query_mapping(file.rawValue, address.rawValue, &mapping)
     if result == 0 {
-      let kind = mapping.flags
-      guard kind & UInt64(CLinux_PROCMAP_EXECUTABLE) != 0,
-        kind & UInt64(CLinux_PROCMAP_SHARED) == 0
-      else { return nil }
+      guard mapping.isOwnCode else { return nil }
       return mapping.end - address.rawValue
     }
     return result == -ENOTTY ? ProcessMaps.room(behind: address, in: file) : nil
+  }
+
+  /// Whether an address is in a file's code that the process has for its own and doesn't write to, and another one where the page
+  /// is that the area's bootstrap has mapped: nothing else is patched. Kernels that can't be asked for a mapping say no.
+  static func isText(
+    _ address: RemoteAddress, trampolines: RemoteAddress, of process: Int32
+  ) -> Bool {
+    guard let file = try? FileDescriptor.open("/proc/\(process)/maps", .readOnly) else {
+      return false
+    }
+    defer { try? file.close() }
+    return [(address, true), (trampolines, false)].allSatisfy { address, isFile in
+      var mapping = CLinux_mapping()
+      return CLinux_query_mapping(file.rawValue, address.rawValue, &mapping) == 0
+        && mapping.isOwnCode && mapping.flags & UInt64(CLinux_PROCMAP_WRITABLE) == 0
+        && (mapping.inode != 0) == isFile
+    }
+  }
+}
+
+extension CLinux_mapping {
+  fileprivate var isOwnCode: Bool {
+    flags & UInt64(CLinux_PROCMAP_EXECUTABLE) != 0 && flags & UInt64(CLinux_PROCMAP_SHARED) == 0
   }
 }
 

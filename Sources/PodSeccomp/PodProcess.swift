@@ -87,6 +87,7 @@ final class AddressSpace: Sendable {
   static let slotSize = 512
 
   private let area: Mutex<AreaState>
+  private let callSites: Mutex<CallSites>
   /// Whether the pod's area is still to come, or on its way.
   private let awaited: Atomic<Bool>
   private let count: AwaitedAreas
@@ -99,6 +100,7 @@ final class AddressSpace: Sendable {
   init(_ count: AwaitedAreas = AwaitedAreas(), getsArea: Bool = false) {
     state = Mutex(State())
     area = Mutex(getsArea ? .awaited : .absent)
+    callSites = Mutex(CallSites())
     awaited = Atomic(getsArea)
     self.count = count
     if getsArea { count.change(by: 1) }
@@ -111,6 +113,8 @@ final class AddressSpace: Sendable {
       State(
         gate: known.gate, scratch: known.scratch, signalsWithStubs: known.signalsWithStubs))
     area = Mutex(.absent)
+    let sites = other.callSites.withLock { $0 }
+    callSites = Mutex(sites)
     awaited = Atomic(false)
     count = other.count
     withArea { state in
@@ -149,6 +153,9 @@ final class AddressSpace: Sendable {
     }
   }
 
+  /// Works on what is known of the program's call sites.
+  func withCallSites<T>(_ body: (inout CallSites) -> T) -> T { callSites.withLock { body(&$0) } }
+
   /// Whether a signal's handler may be called by a stub in the pod's area.
   func mayHaveStub(_ signal: Int32) -> Bool {
     state.withLock { $0.signalsWithStubs & Self.bit(signal) != 0 }
@@ -157,6 +164,8 @@ final class AddressSpace: Sendable {
   func expectStub(_ signal: Int32) {
     state.withLock { $0.signalsWithStubs |= Self.bit(signal) }
   }
+  /// From now on all may.
+  func expectStubs() { state.withLock { $0.signalsWithStubs = .max } }
   private static func bit(_ signal: Int32) -> UInt64 {
     (1...64).contains(signal) ? 1 << UInt64(signal - 1) : 0
   }

@@ -65,7 +65,7 @@ final class SeccompSession: BackendSession {
       let listener = try podInit.supervise(supervision)
       supervisor = Supervisor(
         setup, podInit: podInit, listener: listener, launcher: podInit.launcherProcessID ?? 0,
-        isScoped: machine.hasSignalScope)
+        isScoped: machine.hasSignalScope, keepsCallers: machine.listenerFlags != 0)
     } catch {
       podInit.end()
       throw PodError(.backendUnavailable, error.explanation, underlyingError: error.error)

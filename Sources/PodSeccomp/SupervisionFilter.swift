@@ -39,6 +39,20 @@ package enum SupervisionFilter {
       interposers: setup.names.interposers, watched: watched.union(watchedOutside))
   }
 
+  /// By number, the calls that the page has a way of its own for, and that no embedder wants to see.
+  static func gainingCalls(for setup: PodSetup) -> [Bool] {
+    let rules = pageRules(for: setup)
+    let wanted = setup.names.interposers.reduce(into: Set<Syscall>()) { $0.formUnion($1.calls) }
+    var gains = (0..<Int(POD_PAGE_CALLS)).map { number in
+      let at = 8 + 2 * number
+      return at + 1 < rules.count && (rules[at] != 0 || rules[at + 1] != 0)
+    }
+    for call in [Syscall.fork, .vfork, .clone, .rt_sigaction] where !wanted.contains(call) {
+      gains[Int(call.rawValue)] = true
+    }
+    return gains
+  }
+
   fileprivate static func rules(
     for table: BoundaryTable, interposers: [any Interposer], reportsRefusals: Bool,
     page: RemoteAddress?

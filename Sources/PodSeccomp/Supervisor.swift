@@ -33,6 +33,9 @@ final class Supervisor: Sendable {
   let awaitedAreas = AwaitedAreas()
   /// How many filters each process of the pod has that has none of its own.
   let filterCount: Int
+  /// By call number, whether the page answers it, or makes it with less effort than a notification; empty where call sites aren't
+  /// patched, since a signal may let a caller go on of whom a receiver has heard.
+  private let gaining: [Bool]
 
   /// An answer that is constant per task.
   enum Identity: UInt8 {
@@ -70,7 +73,7 @@ final class Supervisor: Sendable {
 
   init(
     _ setup: PodSetup, podInit: PodInit, listener: consuming OwnedDescriptor, launcher: Int32,
-    isScoped: Bool
+    isScoped: Bool, keepsCallers: Bool = false
   ) {
     self.setup = setup
     names = setup.names
@@ -83,7 +86,15 @@ final class Supervisor: Sendable {
     pool = ReceiverPool()
     filterCount = ProcessStatus.Disturbances(of: launcher)?.filters ?? 0
     area = setup.area
+    gaining = keepsCallers && setup.area != nil ? SupervisionFilter.gainingCalls(for: setup) : []
   }
+
+  /// Whether a call costs less where its site is patched.
+  func gains(_ call: Syscall) -> Bool {
+    Int(call.rawValue) < gaining.count && gaining[Int(call.rawValue)]
+  }
+  /// Whether call sites are patched.
+  var patchesSites: Bool { !gaining.isEmpty }
 
   private static func identities(_ setup: PodSetup) -> [Identity] {
     guard !setup.configuration.tracesCalls else { return [] }

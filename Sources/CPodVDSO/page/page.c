@@ -9,6 +9,7 @@
 #include "rules.h"
 #include "setup.h"
 #include "signals.h"
+#include "sites.h"
 
 // A call of the program's. Whatever the page has no way of its own for is made from here as it is, and is a notification, but
 // for calls that the filter lets pass from here because the page makes them itself.
