@@ -125,8 +125,11 @@ final class AttachedCaller: TransactionHost, CallerState {
   }
 
   /// Has all calls from patched sites made by the program's own instructions from now on, in all processes that share the memory or
-  /// are copies of it: filters look at where calls come from, and kill for some.
-  private func leavePatchedSites() {
+  /// are copies of it.
+  ///
+  /// Filters of the program's own look at where calls come from, and kill for some. And of a process that shares the memory,
+  /// and that the page hasn't made, the page doesn't know: it would take it for its maker.
+  func leavePatchedSites() {
     guard let area = supervisor.area, let tid = attached?.tid else { return }
     process.space.withCallSites { sites in
       guard let trampolines = sites.trampolines else { return }

@@ -23,6 +23,7 @@ struct CallSites {
 
   /// At which call of a site it is patched.
   static let callsBeforePatching: UInt32 = 2
+  private static let slots = Int(POD_TRAMPOLINES_SIZE / POD_TRAMPOLINE_SIZE)
   /// So many sites are looked at: code that moves about would leave more and more of them.
   private static let most = 256
 
@@ -59,20 +60,24 @@ struct CallSites {
   ) throws(Errno) -> Bool {
     guard let trampolines else { return false }
     let size = Int(POD_TRAMPOLINE_SIZE)
-    let page = try memory.readBytes(trampolines, count: Int(POD_TRAMPOLINES_SIZE))
     let destination = CallSite.destination(.page, in: area)
-    let head = withUnsafeBytes(of: destination) { Array($0) }
-    let isFresh = slot == 1 && page.allSatisfy { $0 == 0 }
-    guard isFresh || page.starts(with: head) else { return false }
-    while slot < page.count / size, page[(slot * size)..<((slot + 1) * size)].contains(where: { $0 != 0 }) {
+    let head = try memory.read(trampolines, as: UInt64.self)
+    let isFresh = slot == 1 && head == 0
+    guard isFresh || head == destination else { return false }
+    while slot < Self.slots {
+      let found = try memory.read(
+        trampolines.advanced(by: slot * size), as: SIMD4<UInt64>.self)
+      if found == SIMD4() { break }
       slot += 1
     }
-    guard slot < page.count / size else { return false }
+    guard slot < Self.slots else { return false }
     let address = trampolines.advanced(by: slot * size)
     guard let trampoline = site.trampoline(at: address, in: trampolines),
       let jump = site.jump(to: address)
     else { return false }
-    if isFresh { try memory.writeCode(trampolines, bytes: head) }
+    if isFresh {
+      try memory.writeCode(trampolines, bytes: withUnsafeBytes(of: destination) { Array($0) })
+    }
     try memory.writeCode(address, bytes: trampoline)
     slot += 1
     try memory.writeCode(site.start, bytes: jump)
