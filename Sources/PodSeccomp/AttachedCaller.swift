@@ -127,8 +127,8 @@ final class AttachedCaller: TransactionHost, CallerState {
   /// Has all calls from patched sites made by the program's own instructions from now on, in all processes that share the memory or
   /// are copies of it.
   ///
-  /// Filters of the program's own look at where calls come from, and kill for some. And of a process that shares the memory,
-  /// and that the page hasn't made, the page doesn't know: it would take it for its maker.
+  /// Filters of the program's own look at where calls come from, and kill for some. And of a process or thread that shares
+  /// the memory, and that the page hasn't made, the page doesn't know: it would take it for somebody else.
   func leavePatchedSites() {
     guard let area = supervisor.area, let tid = attached?.tid else { return }
     process.space.withCallSites { sites in

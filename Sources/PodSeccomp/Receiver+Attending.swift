@@ -338,7 +338,7 @@ extension Receiver {
       flags: flags, sharesMemory: transaction.call == .vfork || flags & CloneFlags.vm != 0,
       arguments: transaction.arguments, maker: attached.registers, isAtGate: waits,
       hasStackOfItsOwn: transaction.call == .clone && transaction.arguments.b != 0)
-    if birth.sharesMemory, flags & CloneFlags.thread == 0 { host.leavePatchedSites() }
+    if birth.sharesMemory { host.leavePatchedSites() }
     let outcome = try attached.perform(
       call, arguments, at: instruction, keeping: waits ? Gate.firstReport(of: call) : nil,
       makesTask: true

@@ -97,6 +97,7 @@ static inline enum pod_page_birth_kind pod_page_birth_kind(uint64_t flags, uint6
   return POD_PAGE_BIRTH_ON_STACK;
 }
 
+#define POD_PAGE_THREADS 256
 // Zeroes after a fork: nothing is known of the process yet.
 struct pod_page_cache {
   // Whose memory it is: the slot of the process's entry << 32 | its virtual name. While that is being looked up, its physical
@@ -106,6 +107,8 @@ struct pod_page_cache {
   // How many processes made with CLONE_VM may run in this memory beside its owner. While there are any, nobody believes
   // `process`. Counted up before such a process is made.
   uint32_t sharers;
+  // The names of threads by their thread pointers (page/threads.h).
+  uint64_t threads[POD_PAGE_THREADS];
 };
 
 // The boundary table, in as far as the page acts by it (BoundaryTable+Page.swift). `index[N]` is where the first row of call N

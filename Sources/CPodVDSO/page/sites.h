@@ -5,18 +5,16 @@
 
 #include "signals.h"
 
+long pod_page_call(struct pod_page_frame *frame);
+
 // A call of the program's. Whatever the page has no way of its own for goes back to the program's instruction, as if its site
 // weren't patched: a site may make any call.
 __attribute__((used)) long pod_page_site(struct pod_page_frame *frame) {
-  if (frame->number == call_rt_sigaction) return page_sigaction(frame);
-  const struct pod_page_row *row = page_row(frame);
-  if (row == 0) return page_elsewhere(frame);
-  switch (row->action) {
-  case POD_PAGE_IDENTIFIES: return page_identify(frame);
-  case POD_PAGE_TRANSLATES: return page_translate(row, frame);
-  case POD_PAGE_WAITS: return frame->number == page_nr_wait4 ? page_wait4(frame) : page_waitid(frame);
-  default: return page_elsewhere(frame);
+  if (frame->number != call_rt_sigaction) {
+    const struct pod_page_row *row = page_row(frame);
+    if (row == 0 || row->action == POD_PAGE_PASSES) return page_elsewhere(frame);
   }
+  return pod_page_call(frame);
 }
 
 #endif
