@@ -2,6 +2,7 @@ internal import CPodLayout
 internal import Glibc
 internal import PodCore
 internal import PodLinux
+internal import Synchronization
 internal import SystemPackage
 
 /// What is known of the call sites in one address space: how often calls came from them as notifications, and where the
@@ -18,11 +19,8 @@ struct CallSites {
   private var calls: [UInt64: Count] = [:]
   private struct Count {
     var seen: UInt32 = 0
-    var next: UInt32 = CallSites.callsBeforePatching
+    var next: UInt32
   }
-
-  /// At which call of a site it is patched.
-  static let callsBeforePatching: UInt32 = 2
   private static let slots = Int(POD_TRAMPOLINES_SIZE / POD_TRAMPOLINE_SIZE)
   /// So many sites are looked at: code that moves about would leave more and more of them.
   private static let most = 256
@@ -33,13 +31,17 @@ struct CallSites {
   /// No site is to be patched any more.
   mutating func end() { trampolines = nil }
 
+  /// Whether no call has come yet.
+  var isFirst: Bool { trampolines != nil && calls.isEmpty }
+
   /// Counts a call.
   ///
-  /// - Returns: Whether its site is to be looked at: now and then where that didn't help.
-  mutating func isDue(_ end: RemoteAddress) -> Bool {
+  /// - Parameter first: With which call of a site it is looked at.
+  /// - Returns: Whether its site is to be looked at: then, and now and then where that didn't help.
+  mutating func isDue(_ end: RemoteAddress, from first: UInt32) -> Bool {
     guard trampolines != nil else { return false }
     guard calls[end.rawValue] != nil || calls.count < Self.most else { return false }
-    var count = calls[end.rawValue, default: Count()]
+    var count = calls[end.rawValue, default: Count(next: first)]
     count.seen &+= 1
     let isDue = count.seen >= count.next
     if isDue { count.next = max(count.next, 1).multipliedReportingOverflow(by: 4).partialValue }
@@ -109,25 +111,84 @@ extension Receiver {
     let space = process.space
     space.withCallSites { sites in
       let end = notification.instructionPointer
-      guard sites.isDue(end), let trampolines = sites.trampolines,
+      let savesAttach = KnownSites.savesAttach(call)
+      let isFirst = sites.isFirst && !supervisor.knownSites.isEmpty
+      let isDue = sites.isDue(end, from: savesAttach ? 1 : Self.callsBeforePatching)
+      guard isFirst || isDue, let trampolines = sites.trampolines,
         process.threads.count == 1, space.sharers == 1,
         ProcessStatus.Disturbances(of: notification.tid)?.leavesTextAlone ?? false,
-        CodeMapping.isText(end, trampolines: trampolines, of: notification.tid),
+        let text = CodeMapping.text(around: end, trampolines: trampolines, of: notification.tid),
         let memory = memory(of: notification)
       else { return }
-      do throws(Errno) {
-        let text = try memory.readBytes(
-          end.advanced(by: -CallSite.lookedAtBefore),
-          count: CallSite.lookedAtBefore + CallSite.lookedAtBehind)
-        guard let site = CallSite(end, in: text, of: Int(call.rawValue)),
-          site.number != nil || supervisor.names.interposers.isEmpty
-        else { return }
-        // The page gives handlers stubs without telling.
-        if site.number.map({ $0 == Syscall.rt_sigaction.rawValue }) ?? true { space.expectStubs() }
-        _ = try sites.patch(site, memory, area: area.base)
-      } catch {
-        sites.end()
+      if isDue, patch(end, of: call, &sites, space, memory, area), savesAttach {
+        supervisor.knownSites.insert(end, of: call, in: text)
       }
+      guard isFirst else { return }
+      for (other, call) in supervisor.knownSites.sites(in: text) where other != end {
+        _ = patch(other, of: call, &sites, space, memory, area)
+      }
+    }
+  }
+
+  /// With which call a site is patched that is only answered faster: doing it costs as much as some two notifications.
+  private static let callsBeforePatching: UInt32 = 3
+
+  /// - Returns: Whether a call's site is one that can be patched, and is.
+  private func patch(
+    _ end: RemoteAddress, of call: Syscall, _ sites: inout CallSites, _ space: AddressSpace,
+    _ memory: RemoteMemory, _ area: PodArea
+  ) -> Bool {
+    do throws(Errno) {
+      let text = try memory.readBytes(
+        end.advanced(by: -CallSite.lookedAtBefore),
+        count: CallSite.lookedAtBefore + CallSite.lookedAtBehind)
+      guard let site = CallSite(end, in: text, of: Int(call.rawValue)),
+        site.number != nil || supervisor.names.interposers.isEmpty
+      else { return false }
+      // The page gives handlers stubs without telling.
+      if site.number.map({ $0 == Syscall.rt_sigaction.rawValue }) ?? true { space.expectStubs() }
+      return try sites.patch(site, memory, area: area.base)
+    } catch {
+      sites.end()
+      return false
+    }
+  }
+}
+
+/// Where in the files that a pod's programs execute processes are made and waited for: each program that has only just begun
+/// is likely to do it there too.
+final class KnownSites: Sendable {
+  private let files = Mutex<[TextFile: [UInt64: Syscall]]>([:])
+  private let count = Atomic<Int>(0)
+  /// So many are known at most: a pod may make files without end.
+  private static let most = 64
+
+  /// Whether a call that isn't made in the page takes an attach.
+  static func savesAttach(_ call: Syscall) -> Bool {
+    switch call {
+    case .fork, .vfork, .clone, .wait4, .waitid: true
+    default: false
+    }
+  }
+
+  var isEmpty: Bool { count.load(ordering: .relaxed) == 0 }
+
+  func insert(_ end: RemoteAddress, of call: Syscall, in text: Text) {
+    let place = end.rawValue - text.start.rawValue + text.offset
+    files.withLock { files in
+      guard count.load(ordering: .relaxed) < Self.most,
+        files[text.file, default: [:]].updateValue(call, forKey: place) == nil
+      else { return }
+      count.add(1, ordering: .relaxed)
+    }
+  }
+
+  /// Those that lie in a mapping.
+  func sites(in text: Text) -> [(end: RemoteAddress, call: Syscall)] {
+    let places = files.withLock { $0[text.file] ?? [:] }
+    return places.compactMap { place, call in
+      guard place >= text.offset, place - text.offset < text.count else { return nil }
+      return (text.start.advanced(by: Int(place - text.offset)), call)
     }
   }
 }

@@ -245,27 +245,51 @@ enum CodeMapping {
     return result == -ENOTTY ? ProcessMaps.room(behind: address, in: file) : nil
   }
 
-  /// Whether an address is in a file's code that the process has for its own and doesn't write to, and another one where the page
-  /// is that the area's bootstrap has mapped: nothing else is patched. Kernels that can't be asked for a mapping say no.
-  static func isText(
-    _ address: RemoteAddress, trampolines: RemoteAddress, of process: Int32
-  ) -> Bool {
+  /// The file's code that an address is in, if the process has it for its own and doesn't write to it, and if another address is in
+  /// the page that the area's bootstrap has mapped: nothing else is patched. Kernels that can't be asked for a mapping say no.
+  static func text(
+    around address: RemoteAddress, trampolines: RemoteAddress, of process: Int32
+  ) -> Text? {
     guard let file = try? FileDescriptor.open("/proc/\(process)/maps", .readOnly) else {
-      return false
+      return nil
     }
     defer { try? file.close() }
-    return [(address, true), (trampolines, false)].allSatisfy { address, isFile in
-      var mapping = CLinux_mapping()
-      return CLinux_query_mapping(file.rawValue, address.rawValue, &mapping) == 0
-        && mapping.isOwnCode && mapping.flags & UInt64(CLinux_PROCMAP_WRITABLE) == 0
-        && (mapping.inode != 0) == isFile
-    }
+    var mapping = CLinux_mapping()
+    guard CLinux_query_mapping(file.rawValue, trampolines.rawValue, &mapping) == 0,
+      mapping.isReadOnlyCode, mapping.inode == 0,
+      CLinux_query_mapping(file.rawValue, address.rawValue, &mapping) == 0,
+      mapping.isReadOnlyCode, mapping.inode != 0
+    else { return nil }
+    return Text(
+      file: TextFile(
+        inode: mapping.inode, device: UInt64(mapping.device_major) << 32 | UInt64(mapping.device_minor)),
+      start: RemoteAddress(rawValue: mapping.start), count: mapping.end - mapping.start,
+      offset: mapping.offset)
   }
+}
+
+/// A file of which a process has code.
+struct TextFile: Hashable {
+  let inode: UInt64
+  let device: UInt64
+}
+
+/// A mapping of code.
+struct Text {
+  let file: TextFile
+  let start: RemoteAddress
+  /// In bytes.
+  let count: UInt64
+  /// Where in the file it begins.
+  let offset: UInt64
 }
 
 extension CLinux_mapping {
   fileprivate var isOwnCode: Bool {
     flags & UInt64(CLinux_PROCMAP_EXECUTABLE) != 0 && flags & UInt64(CLinux_PROCMAP_SHARED) == 0
+  }
+  fileprivate var isReadOnlyCode: Bool {
+    isOwnCode && flags & UInt64(CLinux_PROCMAP_WRITABLE) == 0
   }
 }
 

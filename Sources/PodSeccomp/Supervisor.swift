@@ -36,6 +36,7 @@ final class Supervisor: Sendable {
   /// By call number, whether the page answers it, or makes it with less effort than a notification; empty where call sites aren't
   /// patched, since a signal may let a caller go on of whom a receiver has heard.
   private let gaining: [Bool]
+  let knownSites = KnownSites()
 
   /// An answer that is constant per task.
   enum Identity: UInt8 {
