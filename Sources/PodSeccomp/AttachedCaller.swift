@@ -135,7 +135,9 @@ final class AttachedCaller: TransactionHost, CallerState {
       guard let trampolines = sites.trampolines else { return }
       sites.end()
       let former = CallSite.destination(.page, in: area.base)
-      guard (try? RemoteMemory().read(trampolines, as: UInt64.self, stopped: tid)) == former else { return }
+      guard (try? RemoteMemory().read(trampolines, as: UInt64.self, stopped: tid)) == former else {
+        return
+      }
       // One byte: another thread may read the word at this moment.
       try? RemoteMemory().writeCode(
         trampolines, bytes: [CallSite.Destination.program.rawValue], stopped: tid)

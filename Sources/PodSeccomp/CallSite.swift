@@ -63,7 +63,9 @@ struct CallSite: Equatable {
     else { return false }
     if length == 0 { return true }
     let move = Array(before.suffix(length))
-    let (prefix, operation, registers) = (length == 3 ? move[0] : 0, move[length - 2], move[length - 1])
+    let (prefix, operation, registers) = (
+      length == 3 ? move[0] : 0, move[length - 2], move[length - 1]
+    )
     // Neither eax, which has the number, nor esp.
     let target = registers & 7 | (prefix & 1) << 3
     return (length == 2 || prefix & 0xF0 == 0x40) && [0x89, 0x31].contains(operation)

@@ -262,7 +262,8 @@ enum CodeMapping {
     else { return nil }
     return Text(
       file: TextFile(
-        inode: mapping.inode, device: UInt64(mapping.device_major) << 32 | UInt64(mapping.device_minor)),
+        inode: mapping.inode,
+        device: UInt64(mapping.device_major) << 32 | UInt64(mapping.device_minor)),
       start: RemoteAddress(rawValue: mapping.start), count: mapping.end - mapping.start,
       offset: mapping.offset)
   }
