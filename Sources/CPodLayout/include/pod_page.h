@@ -18,6 +18,8 @@
 #define POD_AREA_HANDLERS (-0x5000)
 #define POD_AREA_CACHE (-0x1000)
 #define POD_AREA_PRIVATE_SIZE 0x5000
+#define POD_AREA_THREADS (-0x900) // POD_PAGE_THREADS words of 64 bits: the names of threads by their pointers (page/threads.h)
+#define POD_PAGE_THREADS 256
 #define POD_AREA_TRAMPOLINES (-0x8) // where POD_PAGE_SETUP has put the trampolines, or a negative errno; 64 bits
 #define POD_AREA_CODE_SIZE 0x4000
 #define POD_AREA_MACHINE 0x3ff8 // behind the code: what of the machine the page may use, enum pod_page_machine as 64 bits
@@ -97,7 +99,6 @@ static inline enum pod_page_birth_kind pod_page_birth_kind(uint64_t flags, uint6
   return POD_PAGE_BIRTH_ON_STACK;
 }
 
-#define POD_PAGE_THREADS 256
 // Zeroes after a fork: nothing is known of the process yet.
 struct pod_page_cache {
   // Whose memory it is: the slot of the process's entry << 32 | its virtual name. While that is being looked up, its physical
@@ -107,8 +108,6 @@ struct pod_page_cache {
   // How many processes made with CLONE_VM may run in this memory beside its owner. While there are any, nobody believes
   // `process`. Counted up before such a process is made.
   uint32_t sharers;
-  // The names of threads by their thread pointers (page/threads.h).
-  uint64_t threads[POD_PAGE_THREADS];
 };
 
 // The boundary table, in as far as the page acts by it (BoundaryTable+Page.swift). `index[N]` is where the first row of call N
