@@ -132,14 +132,15 @@ final class AttachedCaller: TransactionHost, CallerState {
   func leavePatchedSites() {
     guard let area = supervisor.area, let tid = attached?.tid else { return }
     process.space.withCallSites { sites in
-      guard let trampolines = sites.trampolines else { return }
       sites.end()
-      let former = CallSite.destination(.page, in: area.base)
-      guard (try? RemoteMemory().read(trampolines, as: UInt64.self, stopped: tid)) == former else {
-        return
-      }
+      let memory = RemoteMemory()
+      let destination = CallSite.destination(.page, in: area.base)
+      guard
+        let trampolines = CallSites.trampolines(in: memory, area: area.base, stopped: tid),
+        (try? memory.read(trampolines, as: UInt64.self, stopped: tid)) == destination
+      else { return }
       // One byte: another thread may read the word at this moment.
-      try? RemoteMemory().writeCode(
+      try? memory.writeCode(
         trampolines, bytes: [CallSite.Destination.program.rawValue], stopped: tid)
     }
   }

@@ -5,14 +5,14 @@ internal import PodLinux
 internal import Synchronization
 internal import SystemPackage
 
-/// What is known of the call sites in one address space: how often calls came from them as notifications, and where the
-/// trampolines are of those that are patched.
+/// What is known of the call sites in one address space: how often calls came from them as notifications, and which trampolines
+/// may be free.
 ///
 /// Nothing here says that a site is patched: the program may have unmapped it and mapped something else, and a call may come
 /// from a patched one all the same. Whoever looks, looks at the text.
 struct CallSites {
-  /// Where the trampolines are; nil where there are none, or none is to be added.
-  private(set) var trampolines: RemoteAddress?
+  /// Whether sites may be patched.
+  private var isOpen = true
   /// The first slot that may be free.
   private var slot = 1
   /// By the address behind the call.
@@ -25,21 +25,29 @@ struct CallSites {
   /// So many sites are looked at: code that moves about would leave more and more of them.
   private static let most = 256
 
-  /// The trampolines' page has been mapped.
-  mutating func begin(at address: RemoteAddress) { trampolines = address }
+  /// Where the trampolines of a process are, as it says itself; nil where there are none.
+  static func trampolines(
+    in memory: RemoteMemory, area: RemoteAddress, stopped: Int32? = nil
+  ) -> RemoteAddress? {
+    let place = area.advanced(by: Int(POD_AREA_TRAMPOLINES))
+    guard let address = try? memory.read(place, as: UInt64.self, stopped: stopped), address != 0,
+      address % UInt64(POD_TRAMPOLINES_SIZE) == 0
+    else { return nil }
+    return RemoteAddress(rawValue: address)
+  }
 
   /// No site is to be patched any more.
-  mutating func end() { trampolines = nil }
+  mutating func end() { isOpen = false }
 
   /// Whether no call has come yet.
-  var isFirst: Bool { trampolines != nil && calls.isEmpty }
+  var isFirst: Bool { isOpen && calls.isEmpty }
 
   /// Counts a call.
   ///
   /// - Parameter first: With which call of a site it is looked at.
   /// - Returns: Whether its site is to be looked at: then, and now and then where that didn't help.
   mutating func isDue(_ end: RemoteAddress, from first: UInt32) -> Bool {
-    guard trampolines != nil else { return false }
+    guard isOpen else { return false }
     guard calls[end.rawValue] != nil || calls.count < Self.most else { return false }
     var count = calls[end.rawValue, default: Count(next: first)]
     count.seen &+= 1
@@ -58,9 +66,8 @@ struct CallSites {
   /// - Returns: Whether it is patched.
   /// - Throws: What keeps the memory from being read or written.
   mutating func patch(
-    _ site: CallSite, _ memory: RemoteMemory, area: RemoteAddress
+    _ site: CallSite, _ memory: RemoteMemory, _ trampolines: RemoteAddress, area: RemoteAddress
   ) throws(Errno) -> Bool {
-    guard let trampolines else { return false }
     let size = Int(POD_TRAMPOLINE_SIZE)
     let destination = CallSite.destination(.page, in: area)
     let head = try memory.read(trampolines, as: UInt64.self)
@@ -107,27 +114,36 @@ extension Receiver {
       return
     }
     let process = thread.process
-    guard !process.hasOwnFilters, !process.speaksForInit else { return }
     let space = process.space
+    guard !process.hasOwnFilters, !process.speaksForInit, space.hasArea else { return }
     space.withCallSites { sites in
       let end = notification.instructionPointer
       let savesAttach = KnownSites.savesAttach(call)
       let isFirst = sites.isFirst && !supervisor.knownSites.isEmpty
       let isDue = sites.isDue(end, from: savesAttach ? 1 : Self.callsBeforePatching)
-      guard isFirst || isDue, let trampolines = sites.trampolines,
-        process.threads.count == 1, space.sharers == 1,
+      guard isFirst || isDue, process.threads.count == 1, space.sharers == 1,
         ProcessStatus.Disturbances(of: notification.tid)?.leavesTextAlone ?? false,
-        let text = CodeMapping.text(around: end, trampolines: trampolines, of: notification.tid),
-        let memory = memory(of: notification)
+        let memory = memory(of: notification), !isShared(memory, area),
+        let trampolines = CallSites.trampolines(in: memory, area: area.base),
+        let text = CodeMapping.text(around: end, trampolines: trampolines, of: notification.tid)
       else { return }
-      if isDue, patch(end, of: call, &sites, space, memory, area), savesAttach {
+      let patch = { (sites: inout CallSites, end, call) in
+        self.patch(end, of: call, &sites, space, memory, trampolines, area)
+      }
+      if isDue, patch(&sites, end, call), savesAttach {
         supervisor.knownSites.insert(end, of: call, in: text)
       }
       guard isFirst else { return }
       for (other, call) in supervisor.knownSites.sites(in: text) where other != end {
-        _ = patch(other, of: call, &sites, space, memory, area)
+        _ = patch(&sites, other, call)
       }
     }
+  }
+
+  /// Whether the page says that other processes may share the memory, of which nobody else may have heard.
+  private func isShared(_ memory: RemoteMemory, _ area: PodArea) -> Bool {
+    let cache = area.base.advanced(by: Int(POD_AREA_CACHE))
+    return (try? memory.read(cache, as: pod_page_cache.self).sharers) != 0
   }
 
   /// With which call a site is patched that is only answered faster: doing it costs as much as some two notifications.
@@ -136,7 +152,7 @@ extension Receiver {
   /// - Returns: Whether a call's site is one that can be patched, and is.
   private func patch(
     _ end: RemoteAddress, of call: Syscall, _ sites: inout CallSites, _ space: AddressSpace,
-    _ memory: RemoteMemory, _ area: PodArea
+    _ memory: RemoteMemory, _ trampolines: RemoteAddress, _ area: PodArea
   ) -> Bool {
     do throws(Errno) {
       let text = try memory.readBytes(
@@ -147,7 +163,7 @@ extension Receiver {
       else { return false }
       // The page gives handlers stubs without telling.
       if site.number.map({ $0 == Syscall.rt_sigaction.rawValue }) ?? true { space.expectStubs() }
-      return try sites.patch(site, memory, area: area.base)
+      return try sites.patch(site, memory, trampolines, area: area.base)
     } catch {
       sites.end()
       return false

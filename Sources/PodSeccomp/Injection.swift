@@ -1,5 +1,4 @@
 internal import CLinux
-internal import CPodLayout
 internal import Glibc
 internal import PodCore
 internal import PodLinux
@@ -75,22 +74,11 @@ extension Receiver {
           return (true, injection)
         }
         state = injection.failure == nil ? .mapped : .absent
-        if injection.failure == nil { findTrampolines(of: process.space, memory, area) }
         return (false, nil)
       }
     }
     if let left { putBack(left, notification, call, thread) }
     return isDone
-  }
-
-  /// Learns where the bootstrap has put the trampolines.
-  private func findTrampolines(of space: AddressSpace, _ memory: RemoteMemory, _ area: PodArea) {
-    guard supervisor.patchesSites,
-      let address = try? memory.read(
-        area.base.advanced(by: Int(POD_AREA_TRAMPOLINES)), as: UInt64.self),
-      address % UInt64(POD_TRAMPOLINES_SIZE) == 0, address != 0
-    else { return }
-    space.withCallSites { $0.begin(at: RemoteAddress(rawValue: address)) }
   }
 
   private static func endsProgram(_ call: Syscall) -> Bool {

@@ -20,7 +20,7 @@
 #define POD_AREA_PRIVATE_SIZE 0x5000
 #define POD_AREA_THREADS (-0x900) // POD_PAGE_THREADS words of 64 bits: the names of threads by their pointers (page/threads.h)
 #define POD_PAGE_THREADS 256
-#define POD_AREA_TRAMPOLINES (-0x8) // where POD_PAGE_SETUP has put the trampolines, or a negative errno; 64 bits
+#define POD_AREA_TRAMPOLINES (-0x1008) // where POD_PAGE_SETUP has put the trampolines, or a negative errno: 64 bits, kept by fork
 #define POD_AREA_CODE_SIZE 0x4000
 #define POD_AREA_MACHINE 0x3ff8 // behind the code: what of the machine the page may use, enum pod_page_machine as 64 bits
 #define POD_AREA_RULES 0x4000
@@ -42,7 +42,7 @@ enum pod_page_machine {
 
 // Stubs: number N of so many is at base + POD_AREA_STUBS + N * POD_PAGE_STUB_SIZE, its handler is word N of `handlers`.
 #define POD_PAGE_STUB_SIZE 16
-#define POD_PAGE_STUB_COUNT 2048
+#define POD_PAGE_STUB_COUNT 2047
 
 // Trampolines: a page of a process's own, in reach of the text whose calls it is for; kept by fork. The first slot is the word
 // that all of them jump to, POD_PAGE_SITE or POD_PAGE_SITE_BACK, which differ in one byte; the others are of one site each

@@ -43,7 +43,7 @@ _Static_assert(__builtin_offsetof(struct page_signal_frame, info) == 8 + 304, "i
 static word page_stubs(void) { return (word)(page_base() + POD_AREA_STUBS); }
 
 static int page_is_stub(word address) {
-  return address - page_stubs() < POD_AREA_STUBS_SIZE && address % POD_PAGE_STUB_SIZE == 0;
+  return address - page_stubs() < POD_PAGE_STUB_COUNT * POD_PAGE_STUB_SIZE && address % POD_PAGE_STUB_SIZE == 0;
 }
 
 // The handler behind an address that the kernel has; one that is no stub's is its own.

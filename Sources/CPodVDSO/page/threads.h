@@ -8,7 +8,7 @@
 // bits. Pointers that aren't multiples of 16 aren't kept, nor is 0: a thread has it before its library has given it one.
 enum { page_name_bits = 23, page_upper_bits = 12 };
 
-_Static_assert(POD_AREA_THREADS + POD_PAGE_THREADS * 8 <= POD_AREA_TRAMPOLINES, "pod_page.h");
+_Static_assert(POD_AREA_THREADS + POD_PAGE_THREADS * 8 <= 0, "pod_page.h");
 
 static inline uint64_t page_thread_word(word pointer, int32_t name) {
   return (uint64_t)(pointer >> page_upper_bits) << page_name_bits | (uint32_t)name;
