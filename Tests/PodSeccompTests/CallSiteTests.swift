@@ -11,7 +11,7 @@ struct CallSiteTests {
   private static let move: [UInt8] = [0xB8, 39, 0, 0, 0]
 
   /// The site in a text that ends with some instructions before `syscall` and goes on with others.
-  private func site(
+  private func recognised(
     _ before: [UInt8], _ behind: [UInt8] = [0xC3], padding: UInt8 = 0x90, call: Int = 39
   ) -> CallSite? {
     let head = [UInt8](repeating: padding, count: CallSite.lookedAtBefore) + before + Self.syscall
@@ -28,13 +28,13 @@ struct CallSiteTests {
       [0x41, 0x89, 0xC0],
     ] as [[UInt8]])
   func moves(behind: [UInt8]) throws {
-    let site = try #require(site(Self.move + behind))
+    let site = try #require(recognised(Self.move + behind))
     #expect(site.number == 39)
     #expect(site.code == Self.move + behind)
     #expect(site.start == Self.end.advanced(by: -7 - behind.count))
     #expect(site.end == Self.end)
-    #expect(self.site(Self.move + behind, call: 40) == nil)
-    #expect(self.site(Self.move + behind, call: 39 | 1 << 8) == nil)
+    #expect(recognised(Self.move + behind, call: 40) == nil)
+    #expect(recognised(Self.move + behind, call: 39 | 1 << 8) == nil)
   }
 
   @Test(
@@ -48,18 +48,18 @@ struct CallSiteTests {
       [0x48, 0xC7, 0xC0, 39, 0, 0, 0],
     ])
   func others(before: [UInt8]) {
-    #expect(site(before) == nil)
-    #expect(site(before, padding: 0) == nil)
+    #expect(recognised(before) == nil)
+    #expect(recognised(before, padding: 0) == nil)
   }
 
   @Test("the C library's syscall(), with a comparison behind it")
   func library() throws {
     let before: [UInt8] = [0x4C, 0x8B, 0x4C, 0x24, 0x08]
     let behind: [UInt8] = [0x48, 0x3D, 0x01, 0xF0, 0xFF, 0xFF]
-    let site = try #require(site(before, behind, call: 300))
+    let site = try #require(recognised(before, behind, call: 300))
     #expect(site.number == nil && site.code == before)
-    #expect(self.site(before, [0x48, 0x3D, 0x01, 0xF0, 0xFF, 0xFE]) == nil)
-    #expect(self.site([0x4C, 0x8B, 0x4C, 0x24, 0x10], behind) == nil)
+    #expect(recognised(before, [0x48, 0x3D, 0x01, 0xF0, 0xFF, 0xFE]) == nil)
+    #expect(recognised([0x4C, 0x8B, 0x4C, 0x24, 0x10], behind) == nil)
   }
 
   @Test("text of another length, or without a call at its end")
@@ -72,7 +72,7 @@ struct CallSiteTests {
   @Test(
     "a trampoline does what it replaces, and goes on in the page with the address behind the call")
   func trampoline() throws {
-    let site = try #require(site(Self.move + [0x49, 0x89, 0xCA]))
+    let site = try #require(recognised(Self.move + [0x49, 0x89, 0xCA]))
     let page = RemoteAddress(rawValue: 0x7f00_0123_4000)
     let address = page.advanced(by: 96)
     let bytes = try #require(site.trampoline(at: address, in: page))
@@ -90,7 +90,7 @@ struct CallSiteTests {
 
   @Test("no trampoline out of the reach of a jump")
   func reach() throws {
-    let site = try #require(site(Self.move))
+    let site = try #require(recognised(Self.move))
     for far in [Int(Int32.max) + 200, -Int(Int32.max) - 200, 1 << 40] {
       let page = Self.end.advanced(by: far)
       #expect(site.trampoline(at: page, in: page) == nil && site.jump(to: page) == nil)
@@ -120,9 +120,11 @@ struct CallSiteTests {
     let due = (1...100).filter { _ in sites.isDue(Self.end, from: 3) }
     #expect(due == [3, 12, 48])
     #expect(!sites.isFirst)
-    #expect(sites.isDue(Self.end.advanced(by: 7), from: 1))
+    let isOtherDue = sites.isDue(Self.end.advanced(by: 7), from: 1)
+    #expect(isOtherDue)
     sites.end()
-    #expect(!sites.isDue(Self.end.advanced(by: 70), from: 1))
+    let isDueAtEnd = sites.isDue(Self.end.advanced(by: 70), from: 1)
+    #expect(!isDueAtEnd)
   }
 
   @Test("only so many sites are counted")
