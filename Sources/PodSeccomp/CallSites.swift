@@ -165,7 +165,6 @@ extension Receiver {
       if site.number.map({ $0 == Syscall.rt_sigaction.rawValue }) ?? true { space.expectStubs() }
       return try sites.patch(site, memory, trampolines, area: area.base)
     } catch {
-      sites.end()
       return false
     }
   }

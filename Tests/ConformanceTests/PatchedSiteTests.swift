@@ -45,7 +45,7 @@ struct PatchedSiteTests {
     var configuration = PodConfiguration()
     configuration.tracesCalls = true
     let outcome = try await TestEnvironment.seccomp.run(
-      try await TestPrograms.path("patched_sites", .static), ["none"],
+      try await TestPrograms.path("patched_sites", .static), ["traced"],
       configuration: configuration)
     #expect(outcome.status == .exited(0), "\(outcome.output)")
   }
