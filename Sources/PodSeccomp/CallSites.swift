@@ -13,6 +13,7 @@ internal import SystemPackage
 struct CallSites {
   /// Whether sites may be patched.
   private var isOpen = true
+  private var hasBegun = false
   /// The first slot that may be free.
   private var slot = 1
   /// By the address behind the call.
@@ -40,7 +41,7 @@ struct CallSites {
   mutating func end() { isOpen = false }
 
   /// Whether no call has come yet.
-  var isFirst: Bool { isOpen && calls.isEmpty }
+  var isFirst: Bool { isOpen && !hasBegun }
 
   /// Counts a call.
   ///
@@ -48,6 +49,7 @@ struct CallSites {
   /// - Returns: Whether its site is to be looked at: then, and now and then where that didn't help.
   mutating func isDue(_ end: RemoteAddress, from first: UInt32) -> Bool {
     guard isOpen else { return false }
+    hasBegun = true
     guard calls[end.rawValue] != nil || calls.count < Self.most else { return false }
     var count = calls[end.rawValue, default: Count(next: first)]
     count.seen &+= 1
@@ -90,6 +92,8 @@ struct CallSites {
     try memory.writeCode(address, bytes: trampoline)
     slot += 1
     try memory.writeCode(site.start, bytes: jump)
+    // Should more come, something else is there.
+    calls[site.end.rawValue] = nil
     return true
   }
 }

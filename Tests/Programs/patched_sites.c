@@ -109,25 +109,33 @@ static void hear(int signal, siginfo_t *info, void *context) {
   heard++;
 }
 
+static void *handler_of(long number) {
+  // struct sigaction of the kernel's.
+  struct { void *handler; unsigned long flags; void *restorer; uint64_t mask; } found = {0};
+  long result;
+  register long mask_size __asm__("r10") = 8;
+  __asm__ volatile("lea 1(%[before]), %%eax\n dec %%eax\n syscall"
+                   : "=&a"(result) : [before] "r"((long)SYS_rt_sigaction), "D"(number), "S"(0L), "d"(&found),
+                     "r"(mask_size) : "rcx", "r11", "memory");
+  CHECK(result == 0);
+  return found.handler;
+}
+
 static void handlers(void) {
+  struct sigaction action = {.sa_flags = SA_SIGINFO};
+  action.sa_sigaction = hear;
   for (int turn = 0; turn < often; turn++) {
-    struct sigaction action = {.sa_flags = SA_SIGINFO};
-    action.sa_sigaction = hear;
-    CHECK(sigaction(SIGUSR1 + turn % 2 * (SIGUSR2 - SIGUSR1), &action, NULL) == 0);
-    // struct sigaction of the kernel's.
-    struct { void *handler; unsigned long flags; void *restorer; uint64_t mask; } found = {0};
-    long result;
-    register long mask_size __asm__("r10") = 8;
-    __asm__ volatile("lea 1(%[before]), %%eax\n dec %%eax\n syscall"
-                     : "=&a"(result) : [before] "r"((long)SYS_rt_sigaction), "D"((long)SIGUSR1), "S"(0L), "d"(&found),
-                       "r"(mask_size) : "rcx", "r11", "memory");
-    CHECK(result == 0 && found.handler == (void *)hear);
+    CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
+    CHECK(handler_of(SIGUSR1) == (void *)hear);
     int before = heard;
     CHECK(kill(getpid(), SIGUSR1) == 0);
     CHECK_EQUAL(heard, before + 1);
     // In a traced pod a handler is told the kernel's number.
     if (!is_traced) CHECK_EQUAL(sender, self);
   }
+  // One that is set for the first time.
+  CHECK(sigaction(SIGUSR2, &action, NULL) == 0);
+  CHECK(handler_of(SIGUSR2) == (void *)hear);
 }
 
 // ---- births: each child is itself, on its maker's stack too
@@ -153,9 +161,12 @@ static void births(void) {
 
 // ---- code that comes and goes
 
+// A place that is as near to what a pod has put into the process as the program is.
+static void *near_program(void) { return (uintptr_t)near_program >> 32 ? NULL : (void *)0x20000000; }
+
 static char *place(int file, int access) {
   static char *at;
-  char *code = mmap(at, 4096, access, MAP_PRIVATE | (at ? MAP_FIXED : 0), file, 0);
+  char *code = mmap(at ? at : near_program(), 4096, access, MAP_PRIVATE | (at ? MAP_FIXED : 0), file, 0);
   CHECK(code != MAP_FAILED);
   return at = code;
 }
@@ -175,11 +186,12 @@ static void code_that_comes_and_goes(void) {
     char *code = place(files[turn % 2], PROT_READ | PROT_EXEC);
     for (int i = 0; i < often; i++)
       CHECK_EQUAL(call_at(code + 64), turn % 2 ? parent : self);
+    if (is_to_be_patched) CHECK(is_patched(code + 64));
     CHECK(munmap(code, 4096) == 0);
   }
   // What a program makes by itself is left alone.
   for (int turn = 0; turn < 4; turn++) {
-    char *code = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *code = mmap(near_program(), 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(code != MAP_FAILED);
     const char *wanted = turn % 2 ? get_parent : get_pid;
     memcpy(code, wanted, sizeof get_pid);
