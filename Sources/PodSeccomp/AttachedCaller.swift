@@ -164,6 +164,29 @@ final class AttachedCaller: TransactionHost, CallerState {
     return UInt32(truncatingIfNeeded: end.result) == expected
   }
 
+  /// Changes the program's text while other threads execute it: by one store, so that none of them sees a half of it. For so
+  /// long they could write there too.
+  ///
+  /// - Throws: What the kernel says that doesn't let code be written to.
+  func replaceText(_ change: TextChange) throws(Errno) {
+    let gate = try gate()
+    let attached = try held()
+    let page = CallArguments(change.address.rawValue & ~4095, 4096)
+    var (writable, executable) = (page, page)
+    writable.c = UInt64(PROT_READ | PROT_WRITE | PROT_EXEC)
+    executable.c = UInt64(PROT_READ | PROT_EXEC)
+    _ = try attached.perform(.mprotect, writable).get()
+    let result = Result { () throws(Errno) in
+      _ = try attached.run(from: gate.wordExchange, until: gate.wordExchanged) { registers in
+        registers.result = change.expected
+        registers.arguments[0] = change.address.rawValue
+        registers.arguments[1] = change.desired
+      }
+    }
+    _ = try attached.perform(.mprotect, executable).get()
+    try result.get()
+  }
+
   // MARK: CallerState
 
   var threadPointer: RemoteAddress? { attached?.registers.threadPointer }

@@ -59,89 +59,145 @@ struct CallSites {
     return isDue
   }
 
-  /// Puts a site's trampoline into its page, and the jump to it into the program's text.
+  /// Puts a site's trampoline into its page.
   ///
   /// What a copy of the memory has may be more than its copy of this knows of, and less: only a slot in which nothing is is taken,
   /// and nothing that might be the program's own is written to.
   ///
-  /// - Precondition: Nothing executes the text meanwhile.
-  /// - Returns: Whether it is patched.
+  /// - Returns: The jump to it; nil where there is no place left, or in reach.
   /// - Throws: What keeps the memory from being read or written.
-  mutating func patch(
+  mutating func prepare(
     _ site: CallSite, _ memory: RemoteMemory, _ trampolines: RemoteAddress, area: RemoteAddress
-  ) throws(Errno) -> Bool {
+  ) throws(Errno) -> [UInt8]? {
     let size = Int(POD_TRAMPOLINE_SIZE)
     let destination = CallSite.destination(.page, in: area)
     let head = try memory.read(trampolines, as: UInt64.self)
     let isFresh = slot == 1 && head == 0
-    guard isFresh || head == destination else { return false }
+    guard isFresh || head == destination else { return nil }
     while slot < Self.slots {
       let found = try memory.read(
         trampolines.advanced(by: slot * size), as: SIMD4<UInt64>.self)
       if found == SIMD4() { break }
       slot += 1
     }
-    guard slot < Self.slots else { return false }
+    guard slot < Self.slots else { return nil }
     let address = trampolines.advanced(by: slot * size)
     guard let trampoline = site.trampoline(at: address, in: trampolines),
       let jump = site.jump(to: address)
-    else { return false }
+    else { return nil }
     if isFresh {
       try memory.writeCode(trampolines, bytes: withUnsafeBytes(of: destination) { Array($0) })
     }
     try memory.writeCode(address, bytes: trampoline)
     slot += 1
-    try memory.writeCode(site.start, bytes: jump)
-    // Should more come, something else is there.
-    calls[site.end.rawValue] = nil
-    return true
+    return jump
+  }
+
+  /// A site is about to be patched: should more calls come from there, something else is there.
+  mutating func forget(_ site: CallSite) { calls[site.end.rawValue] = nil }
+}
+
+/// Eight bytes of a program's text, at a multiple of eight, that are to become others.
+struct TextChange {
+  let address: RemoteAddress
+  let expected: UInt64
+  let desired: UInt64
+
+  /// Whether the five bytes of a jump at an address are within eight such ones.
+  static func isOneStore(_ start: RemoteAddress) -> Bool { start.rawValue % 8 <= 3 }
+
+  /// - Parameters:
+  ///   - former: What is there, from `address` on.
+  ///   - jump: What is to be at `start`.
+  /// - Returns: nil when it takes more than one store.
+  init?(_ start: RemoteAddress, former: UInt64, jump: [UInt8]) {
+    guard Self.isOneStore(start), jump.count == 5 else { return nil }
+    let offset = Int(start.rawValue % 8)
+    address = start.advanced(by: -offset)
+    expected = former
+    var bytes = withUnsafeBytes(of: former) { Array($0) }
+    bytes.replaceSubrange(offset..<(offset + jump.count), with: jump)
+    desired = bytes.withUnsafeBytes { $0.loadUnaligned(as: UInt64.self) }
   }
 }
 
 /// How call sites of programs come to be patched, so that their calls go into the pod's page without a notification.
 ///
-/// A site is patched by the supervisor while its process waits for an answer, has one thread and its memory for itself: so
-/// nothing executes the text that is changed, and nobody reads a half of it. Its instruction is one, so that no thread can stand
-/// in its middle later either.
+/// Mostly the supervisor does it by itself, while a process that has one thread, and its memory for itself, waits for an
+/// answer: nothing executes the text that is changed. In a process of several threads the caller does it, attached to for so
+/// long, by one store. What is replaced is one instruction, so that no thread can stand in its middle.
 extension Receiver {
   /// Patches the site that a call comes from, if that makes later ones cheaper and is time to.
-  func patchSite(of notification: Notification) {
+  ///
+  /// - Returns: Whether the notification is done with: then the caller makes its call again.
+  func patchSite(of notification: Notification) -> Bool {
     guard let call = UInt16(exactly: notification.number).flatMap({ Syscall(rawValue: $0) }),
       let thread = supervisor.thread(notification.tid)
-    else { return }
-    patchSite(of: notification, call, thread)
+    else { return false }
+    return patchSite(of: notification, call, thread)
   }
 
   /// The same.
-  func patchSite(of notification: Notification, _ call: Syscall, _ thread: PodThread) {
+  func patchSite(
+    of notification: Notification, _ call: Syscall, _ thread: PodThread
+  ) -> Bool {
     guard let area = supervisor.area, supervisor.gains(call), !isFromPage(notification) else {
-      return
+      return false
     }
     let process = thread.process
     let space = process.space
-    guard !process.hasOwnFilters, !process.speaksForInit, space.hasArea else { return }
-    space.withCallSites { sites in
+    guard !process.hasOwnFilters, !process.speaksForInit, space.hasArea else { return false }
+    let change = space.withCallSites { sites -> TextChange? in
       let end = notification.instructionPointer
       let savesAttach = KnownSites.savesAttach(call)
       let isFirst = sites.isFirst && !supervisor.knownSites.isEmpty
       let isDue = sites.isDue(end, from: savesAttach ? 1 : Self.callsBeforePatching)
-      guard isFirst || isDue, process.threads.count == 1, space.sharers == 1,
-        ProcessStatus.Disturbances(of: notification.tid)?.leavesTextAlone ?? false,
+      guard isFirst || isDue, space.sharers == 1,
+        let state = ProcessStatus.Disturbances(of: notification.tid), state.tracer == 0,
         let memory = memory(of: notification), !isShared(memory, area),
         let trampolines = CallSites.trampolines(in: memory, area: area.base),
         let text = CodeMapping.text(around: end, trampolines: trampolines, of: notification.tid)
-      else { return }
-      let patch = { (sites: inout CallSites, end, call) in
-        self.patch(end, of: call, &sites, space, memory, trampolines, area)
+      else { return nil }
+      let isAlone = state.threads == 1 && process.threads.count == 1
+      let prepare = { (sites: inout CallSites, end, call) in
+        self.prepare(end, of: call, &sites, space, memory, trampolines, area, isAlone: isAlone)
+      }
+      guard isAlone else {
+        guard isDue, let (site, jump) = prepare(&sites, end, call) else { return nil }
+        let place = site.start.advanced(by: -Int(site.start.rawValue % 8))
+        guard let former = try? memory.read(place, as: UInt64.self) else { return nil }
+        return TextChange(site.start, former: former, jump: jump)
+      }
+      let patch = { (sites: inout CallSites, end, call) -> Bool in
+        guard let (site, jump) = prepare(&sites, end, call) else { return false }
+        sites.forget(site)
+        return (try? memory.writeCode(site.start, bytes: jump)) != nil
       }
       if isDue, patch(&sites, end, call), savesAttach {
         supervisor.knownSites.insert(end, of: call, in: text)
       }
-      guard isFirst else { return }
+      guard isFirst else { return nil }
       for (other, call) in supervisor.knownSites.sites(in: text) where other != end {
         _ = patch(&sites, other, call)
       }
+      return nil
     }
+    guard let change else { return false }
+    slowly(notification) { patchAmongThreads(notification, call, thread, change) }
+    return true
+  }
+
+  /// Has a caller patch its site itself, and make its call again.
+  private func patchAmongThreads(
+    _ notification: Notification, _ call: Syscall, _ thread: PodThread, _ change: TextChange
+  ) {
+    defer { supervisor.attendance.end() }
+    guard let attached = attach(notification, thread) else { return }
+    let host = AttachedCaller(thread, supervisor)
+    host.hold(attached)
+    host.comeWithinReach()
+    if !thread.process.hasOwnFilters { try? host.replaceText(change) }
+    again(host, attached, call)
   }
 
   /// Whether the page says that other processes may share the memory, of which nobody else may have heard.
@@ -153,23 +209,26 @@ extension Receiver {
   /// With which call a site is patched that is only answered faster: doing it costs as much as some two notifications.
   private static let callsBeforePatching: UInt32 = 3
 
-  /// - Returns: Whether a call's site is one that can be patched, and is.
-  private func patch(
+  /// Makes a trampoline for a call's site.
+  ///
+  /// - Returns: The site, and the jump that is to be at its beginning; nil when it can't be patched.
+  private func prepare(
     _ end: RemoteAddress, of call: Syscall, _ sites: inout CallSites, _ space: AddressSpace,
-    _ memory: RemoteMemory, _ trampolines: RemoteAddress, _ area: PodArea
-  ) -> Bool {
+    _ memory: RemoteMemory, _ trampolines: RemoteAddress, _ area: PodArea, isAlone: Bool
+  ) -> (site: CallSite, jump: [UInt8])? {
     do throws(Errno) {
       let text = try memory.readBytes(
         end.advanced(by: -CallSite.lookedAtBefore),
         count: CallSite.lookedAtBefore + CallSite.lookedAtBehind)
       guard let site = CallSite(end, in: text, of: Int(call.rawValue)),
-        site.number != nil || supervisor.names.interposers.isEmpty
-      else { return false }
+        site.number != nil || supervisor.names.interposers.isEmpty,
+        isAlone || TextChange.isOneStore(site.start)
+      else { return nil }
       // The page gives handlers stubs without telling.
       if site.number.map({ $0 == Syscall.rt_sigaction.rawValue }) ?? true { space.expectStubs() }
-      return try sites.patch(site, memory, trampolines, area: area.base)
+      return try sites.prepare(site, memory, trampolines, area: area.base).map { (site, $0) }
     } catch {
-      return false
+      return nil
     }
   }
 }
@@ -210,9 +269,4 @@ final class KnownSites: Sendable {
       return (text.start.advanced(by: Int(place - text.offset)), call)
     }
   }
-}
-
-extension ProcessStatus.Disturbances {
-  /// Whether nobody but the process's one thread looks at its text.
-  fileprivate var leavesTextAlone: Bool { threads == 1 && tracer == 0 }
 }

@@ -153,7 +153,7 @@ extension Receiver {
   }
 
   /// A signal came first: it is delivered, and then the program makes its call again.
-  private func again(_ host: AttachedCaller, _ attached: AttachedThread, _ call: Syscall) {
+  func again(_ host: AttachedCaller, _ attached: AttachedThread, _ call: Syscall) {
     host.letGo()
     attached.repeatCall(call)
   }

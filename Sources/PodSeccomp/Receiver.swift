@@ -132,7 +132,7 @@ final class Receiver {
 
   private func serve(_ notification: Notification) {
     if let name = identity(for: notification) {
-      if supervisor.patchesSites { patchSite(of: notification) }
+      if supervisor.patchesSites, patchSite(of: notification) { return }
       answer(notification, .success(Int(name)))
     } else {
       serveOther(notification)
@@ -241,7 +241,7 @@ final class Receiver {
 
   private func dispatch(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
     let arguments = notification.arguments
-    if supervisor.patchesSites { patchSite(of: notification, call, thread) }
+    if supervisor.patchesSites, patchSite(of: notification, call, thread) { return }
     switch call {
     case .execve, .execveat:
       guard passesInterposers(notification, call, thread) else { return }

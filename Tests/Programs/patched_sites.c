@@ -26,6 +26,7 @@ SITES(right_before, MOVE(39), "syscall", 16)                                // g
 SITES(with_short_move, MOVE(110) "mov %esi, %edi\n", "syscall", 16)         // getppid
 SITES(with_long_move, MOVE(186) "mov %rcx, %r10\n", "syscall", 16)          // gettid
 SITES(with_cleared, MOVE(121) "xor %edi, %edi\n", "syscall", 16)            // getpgid(0)
+SITES(late, MOVE(39), "syscall", 24)                                        // getpid
 SITES(crowd, MOVE(39), "syscall", 150)                                      // getpid
 
 static long call_at(const char *code) {
@@ -233,6 +234,35 @@ static void threads(void) {
   for (int i = 0; i < 4; i++) CHECK(pthread_join(made[i], NULL) == 0);
 }
 
+// Sites that are found when there are several threads already, which all call from the same one at once.
+static int turns_begun[24];
+static void *in_late_thread(void *unused) {
+  (void)unused;
+  pid_t tid = (pid_t)syscall(SYS_gettid);
+  for (int i = 0; i < 24; i++) {
+    __atomic_fetch_add(&turns_begun[i], 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&turns_begun[i], __ATOMIC_SEQ_CST) < 4) sched_yield();
+    for (int turn = 0; turn < 200; turn++) CHECK_EQUAL(call_at(late + i * size), self);
+    CHECK_EQUAL(syscall(SYS_gettid), tid);
+  }
+  return NULL;
+}
+
+static void late_threads(void) {
+  pthread_t made[4];
+  for (int i = 0; i < 4; i++) CHECK(pthread_create(&made[i], NULL, in_late_thread, NULL) == 0);
+  for (int i = 0; i < 4; i++) CHECK(pthread_join(made[i], NULL) == 0);
+  int late_patched = 0;
+  for (int i = 0; i < 24; i++) {
+    late_patched += is_patched(late + i * size);
+    // Only what one store can change.
+    if ((uintptr_t)start_of(late + i * size) % 8 > 3) CHECK(!is_patched(late + i * size));
+  }
+  printf("%d patched among threads\n", late_patched);
+  if (is_to_be_patched) CHECK(late_patched > 4);
+  patched += late_patched;
+}
+
 static volatile int rung;
 static void ring(int signal) {
   (void)signal;
@@ -344,6 +374,7 @@ int main(int count, char **arguments) {
   all_forms();
   handlers();
   births();
+  late_threads();
   code_that_comes_and_goes();
   threads();
   signals();
