@@ -40,8 +40,11 @@ struct CallSites {
   /// No site is to be patched any more.
   mutating func end() { isOpen = false }
 
-  /// Whether no call has come yet.
-  var isFirst: Bool { isOpen && !hasBegun }
+  /// - Returns: Whether this is the first process that is made, or waited for, as far as it is known.
+  mutating func begin() -> Bool {
+    defer { hasBegun = true }
+    return isOpen && !hasBegun
+  }
 
   /// Counts a call.
   ///
@@ -49,7 +52,6 @@ struct CallSites {
   /// - Returns: Whether its site is to be looked at: then, and now and then where that didn't help.
   mutating func isDue(_ end: RemoteAddress, from first: UInt32) -> Bool {
     guard isOpen else { return false }
-    hasBegun = true
     guard calls[end.rawValue] != nil || calls.count < Self.most else { return false }
     var count = calls[end.rawValue, default: Count(next: first)]
     count.seen &+= 1
@@ -150,7 +152,7 @@ extension Receiver {
     let change = space.withCallSites { sites -> TextChange? in
       let end = notification.instructionPointer
       let savesAttach = KnownSites.savesAttach(call)
-      let isFirst = sites.isFirst && !supervisor.knownSites.isEmpty
+      let isFirst = savesAttach && sites.begin() && !supervisor.knownSites.isEmpty
       let isDue = sites.isDue(end, from: savesAttach ? 1 : Self.callsBeforePatching)
       guard isFirst || isDue, space.sharers == 1,
         let state = ProcessStatus.Disturbances(of: notification.tid), state.tracer == 0,
@@ -206,8 +208,8 @@ extension Receiver {
     return (try? memory.read(cache, as: pod_page_cache.self).sharers) != 0
   }
 
-  /// With which call a site is patched that is only answered faster: doing it costs as much as some two notifications.
-  private static let callsBeforePatching: UInt32 = 3
+  /// With which call a site is patched whose calls are answered at once: doing it costs as much as 4 to 10 notifications.
+  private static let callsBeforePatching: UInt32 = 8
 
   /// Makes a trampoline for a call's site.
   ///
@@ -233,8 +235,8 @@ extension Receiver {
   }
 }
 
-/// Where in the files that a pod's programs execute processes are made and waited for: each program that has only just begun
-/// is likely to do it there too.
+/// Where in the files that a pod's programs execute processes are made and waited for: who makes its first one is likely to do
+/// both there too.
 final class KnownSites: Sendable {
   private let files = Mutex<[TextFile: [UInt64: Syscall]]>([:])
   private let count = Atomic<Int>(0)
