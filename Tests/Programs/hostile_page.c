@@ -43,6 +43,21 @@ static void find_area(void) {
   fclose(maps);
 }
 
+// Calls of the program's own and its libraries' don't go into the pod's code from here on, whatever becomes of that: text that may be
+// written to isn't patched.
+static void keep_text(void) {
+  FILE *maps = fopen("/proc/self/maps", "r");
+  CHECK(maps != NULL);
+  char line[512], access[5];
+  while (fgets(line, sizeof line, maps)) {
+    unsigned long from, to;
+    if (strchr(line, '/') && !strstr(line, "/memfd:pod ") && sscanf(line, "%lx-%lx %4s", &from, &to, access) == 3 &&
+        strcmp(access, "r-xp") == 0)
+      CHECK(mprotect((void *)from, to - from, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
+  }
+  fclose(maps);
+}
+
 // A call whose instruction is where nobody but the pod's code should be.
 static char *instruction;
 static long from_page(long n, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f) {
@@ -519,6 +534,7 @@ int main(int count, char **arguments) {
   CHECK(outsider > 1);
   find_area();
   if (base == NULL) return no_pod;
+  keep_text();
   volatile int *over = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   CHECK(over != MAP_FAILED);
   pid_t other = fork();
