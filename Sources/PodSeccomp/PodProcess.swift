@@ -62,8 +62,8 @@ private enum ProcessStart {
   }
 }
 
-/// How many address spaces of a pod are still to get its area.
-final class AwaitedAreas: Sendable {
+/// How many of something there are, for those who look for any before they look for one.
+final class Count: Sendable {
   private let count = Atomic<Int>(0)
   var isEmpty: Bool { count.load(ordering: .relaxed) == 0 }
   fileprivate func change(by difference: Int) { count.add(difference, ordering: .relaxed) }
@@ -89,14 +89,14 @@ final class AddressSpace: Sendable {
   private let area: Mutex<AreaState>
   /// Whether the pod's area is still to come, or on its way.
   private let awaited: Atomic<Bool>
-  private let count: AwaitedAreas
+  private let count: Count
 
   /// The space of a program that was just executed.
   ///
   /// - Parameters:
   ///   - count: Counts it until its area has come.
   ///   - getsArea: Whether the pod has an area.
-  init(_ count: AwaitedAreas = AwaitedAreas(), getsArea: Bool = false) {
+  init(_ count: Count = Count(), getsArea: Bool = false) {
     state = Mutex(State())
     area = Mutex(getsArea ? .awaited : .absent)
     awaited = Atomic(getsArea)
@@ -226,6 +226,7 @@ final class PodProcess: Sendable {
     var isReported = false
     var isForgotten = false
     var foundGone: ContinuousClock.Instant?
+    var hasExecuted = false
     var reportedRefusals: Set<Int> = []
   }
 
@@ -272,6 +273,30 @@ final class PodProcess: Sendable {
   var mayBeOutOfReach: Bool {
     get { state.withLock { $0.mayBeOutOfReach } }
     set { state.withLock { $0.mayBeOutOfReach = newValue } }
+  }
+
+  /// Whether it has executed a program since it was made, as far as was found out.
+  var hasExecuted: Bool {
+    get { state.withLock { $0.hasExecuted } }
+    set { state.withLock { $0.hasExecuted = newValue } }
+  }
+
+  /// Whether an exec of it has gone on by itself; see ``UnattendedExec``.
+  var hasExecUnderWay: Bool { isExecUnderWay.load(ordering: .acquiring) }
+  private let isExecUnderWay = Atomic<Bool>(false)
+  private let exec = Mutex<UnattendedExec?>(nil)
+
+  /// Does a step of an exec that goes on by itself, one at a time: nil where none does.
+  ///
+  /// - Parameter count: Counts it meanwhile.
+  func withExec<T>(_ count: Count, _ body: (inout UnattendedExec?) -> T) -> T {
+    exec.withLock { exec in
+      let result = body(&exec)
+      if isExecUnderWay.exchange(exec != nil, ordering: .releasing) != (exec != nil) {
+        count.change(by: exec != nil ? 1 : -1)
+      }
+      return result
+    }
   }
 
   /// Whether it may have filters of its own for its calls, which the calls of the pod's area would go through too: they may

@@ -156,8 +156,9 @@ final class Receiver {
     {
       return thread.process.tgid
     }
-    if !supervisor.awaitedAreas.isEmpty,
-      supervisor.thread(notification.tid)?.process.space.awaitsArea ?? false
+    if !supervisor.awaitedAreas.isEmpty || !supervisor.execsUnderWay.isEmpty,
+      let process = supervisor.thread(notification.tid)?.process,
+      process.hasExecUnderWay || process.space.awaitsArea
     {
       return nil
     }
@@ -195,7 +196,11 @@ final class Receiver {
       return
     }
     if isNewborn(notification, call, arguments) { return greetNewborn(notification) }
-    guard let thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
+    guard var thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
+    if thread.process.hasExecUnderWay {
+      supervisor.settleExec(of: thread.process)
+      thread = supervisor.thread(tid) ?? thread
+    }
     if Self.introduces(call, arguments), !supervisor.isThere(thread) {
       return serveUnknown(notification, call)
     }
@@ -243,6 +248,7 @@ final class Receiver {
     switch call {
     case .execve, .execveat:
       guard passesInterposers(notification, call, thread) else { return }
+      if leaveExec(notification, thread) { return }
       return slowly(notification) { attendExec(notification, thread) }
     case .exit:
       guard passesInterposers(notification, call, thread) else { return }
