@@ -89,6 +89,9 @@ final class AddressSpace: Sendable {
   private let area: Mutex<AreaState>
   /// Whether the pod's area is still to come, or on its way.
   private let awaited: Atomic<Bool>
+  private let onItsWay = Atomic<Bool>(false)
+  /// How many calls were heard of while it was to come.
+  private let calls = Atomic<Int>(0)
   private let count: Count
 
   /// The space of a program that was just executed.
@@ -125,6 +128,22 @@ final class AddressSpace: Sendable {
   /// Whether notifications are to be looked at for the sake of the pod's area.
   var awaitsArea: Bool { awaited.load(ordering: .relaxed) }
 
+  /// At the how many-th of its calls a program gets the pod's area that hasn't needed it before: when so many calls have cost
+  /// as much as its coming (docs/findings.md).
+  static let callsBeforeArea = 10
+
+  /// Whether the pod's area is to come or on its way, and a call that gives no other reason is one at which it matters.
+  ///
+  /// Each time that the answer is no counts as such a call.
+  func wantsArea() -> Bool {
+    guard awaitsArea else { return false }
+    return onItsWay.load(ordering: .relaxed)
+      || calls.add(1, ordering: .relaxed).newValue >= Self.callsBeforeArea
+  }
+
+  /// Whether what brings the area is in the program's code.
+  var isAreaOnItsWay: Bool { onItsWay.load(ordering: .relaxed) }
+
   /// Whether calls can be made in the pod's area.
   var hasArea: Bool {
     area.withLock { state in
@@ -141,6 +160,11 @@ final class AddressSpace: Sendable {
           case .awaited, .onItsWay: true
           case .mapped, .absent: false
           }
+        if case .onItsWay = state {
+          onItsWay.store(true, ordering: .relaxed)
+        } else {
+          onItsWay.store(false, ordering: .relaxed)
+        }
         if awaited.exchange(isAwaited, ordering: .relaxed) != isAwaited {
           count.change(by: isAwaited ? 1 : -1)
         }

@@ -158,7 +158,7 @@ final class Receiver {
     }
     if !supervisor.awaitedAreas.isEmpty || !supervisor.execsUnderWay.isEmpty,
       let process = supervisor.thread(notification.tid)?.process,
-      process.hasExecUnderWay || process.space.awaitsArea
+      process.hasExecUnderWay || process.space.wantsArea()
     {
       return nil
     }
@@ -235,7 +235,7 @@ final class Receiver {
         return
       }
     }
-    if let area = supervisor.area, process.space.awaitsArea {
+    if let area = supervisor.area, process.space.awaitsArea, wantsArea(notification, call, thread) {
       return slowly(notification) {
         if !brings(area, notification, call, thread) { dispatch(notification, call, thread) }
       }

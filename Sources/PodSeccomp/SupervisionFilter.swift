@@ -22,9 +22,9 @@ package enum SupervisionFilter {
   /// it, and the end of a thread, which nothing else reports.
   package static let watched: Set<Syscall> = [.execve, .execveat, .exit]
 
-  /// Calls that the supervisor has to see where there is a page, unless the page makes them: a C library's first one, at
-  /// which the pod's area comes into a new program, and those that set handlers, which get stubs there.
-  package static let watchedOutside: Set<Syscall> = [.set_tid_address, .rt_sigaction]
+  /// Calls that the supervisor has to see where there is a page, unless the page makes them: those that set handlers, which
+  /// get stubs there.
+  package static let watchedOutside: Set<Syscall> = [.rt_sigaction]
 
   /// What becomes of each call of a pod's programs.
   package static func rules(for setup: PodSetup) -> FilterRules {

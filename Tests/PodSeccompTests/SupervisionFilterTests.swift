@@ -32,7 +32,7 @@ struct SupervisionFilterTests {
     }
     if wanted.contains(call) || [.execve, .execveat, .exit].contains(call) { return .notify }
     if fromPage == true, reachesNobodyElse(call, arguments) { return .allow }
-    if fromPage == false, [.set_tid_address, .rt_sigaction].contains(call) { return .notify }
+    if fromPage == false, call == .rt_sigaction { return .notify }
     guard let row = BoundaryTable.standard.row(for: call, arguments) else { return .allow }
     switch row.verb {
     case .native: return .allow
