@@ -7,8 +7,8 @@ public enum PodEvent: Sendable {
   /// A process has executed another program.
   ///
   /// It is reported when the backend next hears of the process, at the latest at its end, and before anything else of it
-  /// that comes later. Where nobody can tell any more whether an exec had failed, since the process ended without another call
-  /// that is heard of, it is reported too.
+  /// that comes later. Where nobody can tell any more whether an exec has failed, since the process has ended without another
+  /// call that is heard of, it is reported if there was a file that could be executed.
   case executed(VirtualName<ProcessID>)
   /// A process has ended.
   case ended(VirtualName<ProcessID>, Pod.TerminationStatus)

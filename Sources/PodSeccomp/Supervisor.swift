@@ -651,7 +651,7 @@ final class Supervisor: Sendable {
   func processEnded(_ process: PodProcess, _ status: TerminationStatus? = nil) {
     let end = status == nil || process.hasExecUnderWay ? ProcessEnd(of: process) : nil
     if process.hasExecUnderWay {
-      settleExec(ofEnded: process, wasMadeOnly: end?.wasMadeOnly ?? false)
+      settleExec(ofEnded: process, wasMadeOnly: end?.wasMadeOnly)
     }
     if let status = status ?? end?.status, process.markReported() {
       setup.events(.ended(process.name, status))

@@ -17,6 +17,8 @@ struct UnattendedExec {
   /// The notification of it.
   let call: UInt64
   private let mark: Mark
+  /// Whether there was a file that could be executed: what counts if the process ends before anybody could look.
+  let isLikely: Bool
 
   /// What the memory before the exec is known by.
   private enum Mark {
@@ -35,7 +37,7 @@ struct UnattendedExec {
   }
 
   /// Looks at a process that waits in its exec; nil where its memory is out of reach.
-  init?(_ call: UInt64, of process: PodProcess, _ area: PodArea?) {
+  init?(_ notification: Notification, of process: PodProcess, _ area: PodArea?) {
     if let area, process.space.hasArea, Self.isThere(area, in: process.tgid) == true {
       mark = .area
     } else if case .found(let bytes) = RandomBytes.of(process.tgid) {
@@ -43,7 +45,19 @@ struct UnattendedExec {
     } else {
       return nil
     }
-    self.call = call
+    call = notification.id
+    isLikely = Self.isExecutable(notification)
+  }
+
+  /// Whether the host program finds what is to be executed, and could execute it; also where it can't tell.
+  private static func isExecutable(_ notification: Notification) -> Bool {
+    guard notification.number == Int(Syscall.execve.rawValue) else { return true }
+    let path = try? RemoteMemory().readString(
+      RemoteAddress(rawValue: notification.arguments.a), stopped: notification.tid)
+    guard let path, let first = path.first else { return false }
+    let place = first == UInt8(ascii: "/") ? "" : "/proc/\(notification.tid)/cwd/"
+    let name = (Array(place.utf8) + path + [0]).map { CChar(bitPattern: $0) }
+    return faccessat(AT_FDCWD, name, X_OK, AT_EACCESS) == 0
   }
 
   /// Whether a process that waits for an answer has executed the program; nil when it is gone.
@@ -111,7 +125,7 @@ extension Receiver {
   func leaveExec(_ notification: Notification, _ thread: PodThread) -> Bool {
     let process = thread.process
     guard thread.tid == process.tgid, process.threads == [thread.tid], !process.speaksForInit,
-      let exec = UnattendedExec(notification.id, of: process, supervisor.area)
+      let exec = UnattendedExec(notification, of: process, supervisor.area)
     else { return false }
     // Noted first: the next call may come to another receiver before this one goes on.
     process.withExec(supervisor.execsUnderWay) { $0 = exec }
@@ -139,14 +153,17 @@ extension Supervisor {
   /// The same for a process that has ended.
   ///
   /// One that has executed a program before, or has been waited for, doesn't say any more whether its last exec failed: it
-  /// counts as executed.
+  /// counts as executed if there was what could be executed.
   ///
-  /// - Parameter wasMadeOnly: Whether it is known not to have executed any program since it was made.
-  func settleExec(ofEnded process: PodProcess, wasMadeOnly: Bool) {
+  /// - Parameter wasMadeOnly: Whether it has executed no program since it was made; nil when nobody knows.
+  func settleExec(ofEnded process: PodProcess, wasMadeOnly: Bool?) {
     process.withExec(execsUnderWay) { exec in
-      guard exec != nil else { return }
+      guard let known = exec else { return }
       exec = nil
-      if !wasMadeOnly { executed(process, former: process.tgid) }
+      let isKnown = wasMadeOnly == true || wasMadeOnly == false && !process.hasExecuted
+      if isKnown ? wasMadeOnly == false : known.isLikely {
+        executed(process, former: process.tgid)
+      }
     }
   }
 
