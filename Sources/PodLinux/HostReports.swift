@@ -58,8 +58,10 @@ package enum HostReports {
     var info = siginfo_t()
     var isSeen = false
     // Until it stands still, however long it doesn't get to run: nobody would let it go after that.
+    var pause: UInt32 = 10
     while !isSeen {
-      usleep(100)
+      usleep(pause)
+      pause = min(pause * 2, 100)
       if CLinux_ptrace_getsiginfo(process, &info) == 0 {
         isSeen = true
         if isTaken(ofStop: process, signal: info.si_signo, code: info.si_code) {
