@@ -58,10 +58,11 @@ package enum HostReports {
     var info = siginfo_t()
     var isSeen = false
     // Until it stands still, however long it doesn't get to run: nobody would let it go after that.
-    var pause: UInt32 = 10
+    var turn = 0
     while !isSeen {
-      usleep(pause)
-      pause = min(pause * 2, 100)
+      // Mostly it stands still at once, and the shortest sleep is longer.
+      turn += 1
+      if turn < 50 { sched_yield() } else { usleep(100) }
       if CLinux_ptrace_getsiginfo(process, &info) == 0 {
         isSeen = true
         if isTaken(ofStop: process, signal: info.si_signo, code: info.si_code) {
@@ -98,6 +99,11 @@ package enum HostReports {
     defer { try? file.close() }
     let words = withUnsafeTemporaryAllocation(byteCount: 256, alignment: 1) { buffer in
       let count = (try? file.read(into: buffer)) ?? 0
+      // Most threads are in other calls, or in none.
+      let isWait = [Syscall.wait4, .waitid].contains { call in
+        buffer[..<count].starts(with: "\(call.rawValue) ".utf8)
+      }
+      if !isWait { return [UInt64]() }
       return String(decoding: buffer[..<count], as: UTF8.self).split(separator: " ").map {
         UInt64($0.hasPrefix("0x") ? $0.dropFirst(2) : $0, radix: $0.hasPrefix("0x") ? 16 : 10) ?? 0
       }

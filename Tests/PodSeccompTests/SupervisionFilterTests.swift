@@ -111,6 +111,28 @@ struct SupervisionFilterTests {
     func preamble(_ transaction: inout Transaction) throws(Errno) {}
   }
 
+  @Test("the program that is made once is, with another page, the one that is made for that")
+  func otherPages() throws {
+    let areas = try (0..<8).map { _ in try PodArea.make(tableSize: 1 << 16) }
+    let programs = try areas.map {
+      try SupervisionFilter.rules(for: .sample(area: $0)).program()
+    }
+    for (old, before) in zip(areas, programs) {
+      for (new, after) in zip(areas, programs) {
+        #expect(before.with(page: new.base, insteadOf: old.base) == after)
+      }
+    }
+    let (first, second) = (areas[0].base, areas[1].base)
+    #expect(first != second)
+    // One that asks for more than the page can't be changed.
+    #expect(programs[0].with(page: first, insteadOf: second) == nil)
+    for area in areas {
+      let setup = PodSetup.sample(area: area)
+      #expect(
+        try SupervisionFilter.program(for: setup) == SupervisionFilter.rules(for: setup).program())
+    }
+  }
+
   @Test("with a page, a call in which no name crosses costs what it costs without")
   func namelessWithPage() throws {
     let area = try PodArea.make(tableSize: 1 << 16)
