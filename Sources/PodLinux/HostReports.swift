@@ -53,7 +53,7 @@ package enum HostReports {
   package static func look(with process: Int32) {
     if areTaken.load(ordering: .relaxed) { return }
     if someThreadWaitsForAnyChild() { return areTaken.store(true, ordering: .relaxed) }
-    guard CLinux_ptrace_seize(process, 0) == 0 else { return }
+    guard hearsOfChildren, CLinux_ptrace_seize(process, 0) == 0 else { return }
     CLinux_ptrace_interrupt(process)
     var info = siginfo_t()
     var isSeen = false
@@ -75,6 +75,17 @@ package enum HostReports {
       }
     }
     CLinux_ptrace_detach(process, 0)
+  }
+
+  /// Whether the host program may hear of a child by SIGCHLD: by a handler, or where the signal is blocked by a descriptor or a
+  /// wait. If not, a report is taken by a thread that waits, or by one that looks now and then, which a trial would hardly meet.
+  private static var hearsOfChildren: Bool {
+    var action = sigaction()
+    var blocked = sigset_t()
+    guard sigaction(SIGCHLD, nil, &action) == 0, pthread_sigmask(SIG_BLOCK, nil, &blocked) == 0
+    else { return true }
+    let handler = unsafeBitCast(action.__sigaction_handler.sa_handler, to: UInt.self)
+    return handler > 1 || sigismember(&blocked, SIGCHLD) != 0
   }
 
   /// Whether one waits for children without saying which, and not for its own alone.
