@@ -196,7 +196,10 @@ final class AttachedCaller: TransactionHost, CallerState {
     set { process.dumpable = newValue }
   }
 
-  var hasMemoryOfItsOwn: Bool { process.threads.count == 1 && process.space.sharers == 1 }
+  var hasMemoryOfItsOwn: Bool {
+    supervisor.settleExecs(in: process.space)
+    return process.threads.count == 1 && process.space.sharers == 1
+  }
 
   func credentialsChanged() {
     process.mayBeOutOfReach = true

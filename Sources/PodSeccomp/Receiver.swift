@@ -157,8 +157,9 @@ final class Receiver {
     {
       return thread.process.tgid
     }
-    if !supervisor.awaitedAreas.isEmpty,
-      supervisor.thread(notification.tid)?.process.space.awaitsArea ?? false
+    if !supervisor.awaitedAreas.isEmpty || !supervisor.execsUnderWay.isEmpty,
+      let process = supervisor.thread(notification.tid)?.process,
+      process.hasExecUnderWay || process.space.wantsArea()
     {
       return nil
     }
@@ -196,7 +197,11 @@ final class Receiver {
       return
     }
     if isNewborn(notification, call, arguments) { return greetNewborn(notification) }
-    guard let thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
+    guard var thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
+    if thread.process.hasExecUnderWay {
+      supervisor.settleExec(of: thread.process)
+      thread = supervisor.thread(tid) ?? thread
+    }
     if Self.introduces(call, arguments), !supervisor.isThere(thread) {
       return serveUnknown(notification, call)
     }
@@ -231,7 +236,7 @@ final class Receiver {
         return
       }
     }
-    if let area = supervisor.area, process.space.awaitsArea {
+    if let area = supervisor.area, process.space.awaitsArea, wantsArea(notification, call, thread) {
       return slowly(notification) {
         if !brings(area, notification, call, thread) { dispatch(notification, call, thread) }
       }
@@ -245,6 +250,7 @@ final class Receiver {
     switch call {
     case .execve, .execveat:
       guard passesInterposers(notification, call, thread) else { return }
+      if leaveExec(notification, thread) { return }
       return slowly(notification) { attendExec(notification, thread) }
     case .exit:
       guard passesInterposers(notification, call, thread) else { return }

@@ -39,7 +39,7 @@ final class SeccompSession: BackendSession {
   ) async throws(PodError) -> SeccompSession {
     let filter: [UInt8]
     do throws(Errno) {
-      filter = try SupervisionFilter.rules(for: setup).program().bytes
+      filter = try SupervisionFilter.program(for: setup).bytes
     } catch {
       throw PodError(
         .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error

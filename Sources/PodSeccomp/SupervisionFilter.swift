@@ -1,6 +1,7 @@
 internal import CPodLayout
 package import PodCore
 package import PodLinux
+internal import Synchronization
 public import SystemPackage
 
 /// The filter of a pod whose supervisor is asked by notification.
@@ -22,9 +23,9 @@ package enum SupervisionFilter {
   /// it, and the end of a thread, which nothing else reports.
   package static let watched: Set<Syscall> = [.execve, .execveat, .exit]
 
-  /// Calls that the supervisor has to see where there is a page, unless the page makes them: a C library's first one, at
-  /// which the pod's area comes into a new program, and those that set handlers, which get stubs there.
-  package static let watchedOutside: Set<Syscall> = [.set_tid_address, .rt_sigaction]
+  /// Calls that the supervisor has to see where there is a page, unless the page makes them: those that set handlers, which
+  /// get stubs there.
+  package static let watchedOutside: Set<Syscall> = [.rt_sigaction]
 
   /// What becomes of each call of a pod's programs.
   package static func rules(for setup: PodSetup) -> FilterRules {
@@ -33,10 +34,38 @@ package enum SupervisionFilter {
       reportsRefusals: setup.configuration.tracesCalls, page: setup.area?.base)
   }
 
+  /// The program of ``rules(for:)``. That of pods without an embedder's rules is made once, and then given their page.
+  ///
+  /// - Throws: What `FilterRules.program` throws.
+  package static func program(for setup: PodSetup) throws(Errno) -> BPFProgram {
+    let isUsual =
+      setup.names.boundary.isStandard && setup.names.interposers.isEmpty
+      && !setup.configuration.tracesCalls
+    guard isUsual, let page = setup.area?.base else { return try rules(for: setup).program() }
+    if let usual = usual.withLock({ $0 }),
+      let program = usual.program.with(page: page, insteadOf: usual.page)
+    {
+      return program
+    }
+    let program = try rules(for: setup).program()
+    usual.withLock { $0 = (program, page) }
+    return program
+  }
+
+  private static let usual = Mutex<(program: BPFProgram, page: RemoteAddress)?>(nil)
+
   /// The same for the code that lies in the pod's processes: what it does by itself.
   package static func pageRules(for setup: PodSetup) -> [UInt8] {
-    setup.names.boundary.pageRules(
-      interposers: setup.names.interposers, watched: watched.union(watchedOutside))
+    let (table, interposers) = (setup.names.boundary, setup.names.interposers)
+    return table.isStandard && interposers.isEmpty
+      ? usualPageRules : pageRules(of: table, interposers)
+  }
+
+  private static let usualPageRules = pageRules(of: .standard, [])
+
+  private static func pageRules(of table: BoundaryTable, _ interposers: [any Interposer]) -> [UInt8]
+  {
+    table.pageRules(interposers: interposers, watched: watched.union(watchedOutside))
   }
 
   /// By number, the calls that the page has a way of its own for, and that no embedder wants to see.

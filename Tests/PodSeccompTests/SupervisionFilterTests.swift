@@ -32,7 +32,7 @@ struct SupervisionFilterTests {
     }
     if wanted.contains(call) || [.execve, .execveat, .exit].contains(call) { return .notify }
     if fromPage == true, reachesNobodyElse(call, arguments) { return .allow }
-    if fromPage == false, [.set_tid_address, .rt_sigaction].contains(call) { return .notify }
+    if fromPage == false, call == .rt_sigaction { return .notify }
     guard let row = BoundaryTable.standard.row(for: call, arguments) else { return .allow }
     switch row.verb {
     case .native: return .allow
@@ -102,13 +102,35 @@ struct SupervisionFilterTests {
       reached.formUnion(foreign.path)
       #expect(foreign.value == FilterRules.Action.noFunction.returnValue)
     }
-    #expect(allowed.count == (interposed ? 12 : 15), "\(allowed)")
+    #expect(allowed.count == (interposed ? 12 : 14), "\(allowed)")
     #expect(Set(program.instructions.indices).subtracting(reached) == [])
   }
 
   private struct WantsIdentity: Interposer {
     let calls: Set<Syscall> = [.getpid, .fork, .set_tid_address]
     func preamble(_ transaction: inout Transaction) throws(Errno) {}
+  }
+
+  @Test("the program that is made once is, with another page, the one that is made for that")
+  func otherPages() throws {
+    let areas = try (0..<8).map { _ in try PodArea.make(tableSize: 1 << 16) }
+    let programs = try areas.map {
+      try SupervisionFilter.rules(for: .sample(area: $0)).program()
+    }
+    for (old, before) in zip(areas, programs) {
+      for (new, after) in zip(areas, programs) {
+        #expect(before.with(page: new.base, insteadOf: old.base) == after)
+      }
+    }
+    let (first, second) = (areas[0].base, areas[1].base)
+    #expect(first != second)
+    // One that asks for more than the page can't be changed.
+    #expect(programs[0].with(page: first, insteadOf: second) == nil)
+    for area in areas {
+      let setup = PodSetup.sample(area: area)
+      #expect(
+        try SupervisionFilter.program(for: setup) == SupervisionFilter.rules(for: setup).program())
+    }
   }
 
   @Test("with a page, a call in which no name crosses costs what it costs without")

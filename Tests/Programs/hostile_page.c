@@ -30,6 +30,7 @@ static uint64_t draw(void) {
 
 // Where the shared part of the area is; not at all where the pod has none.
 static void find_area(void) {
+  let_area_come();
   FILE *maps = fopen("/proc/self/maps", "r");
   CHECK(maps != NULL);
   char line[512];
