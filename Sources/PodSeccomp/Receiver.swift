@@ -18,6 +18,7 @@ final class Receiver {
   /// Whether the notification just taken was left to somebody else.
   private var hasDeferred = false
   private var buffers: NotificationBuffers
+  let counts = ReceiverCounts()
   /// How many notifications it has served, and how often in a row more were waiting when it looked.
   private var turns: UInt32 = 0
   private var crowded = 0
@@ -26,6 +27,7 @@ final class Receiver {
     self.supervisor = supervisor
     buffers = try NotificationBuffers()
     listener = supervisor.listener.rawValue
+    supervisor.pool.counts(by: counts)
   }
 
   /// Starts a receiver's thread.
@@ -64,7 +66,9 @@ final class Receiver {
       supervisor.pool.becomeBusy()
       isCounted = false
       if result == 0 {
-        serve(Notification(buffers.notification))
+        let notification = Notification(buffers.notification)
+        counts.took(call: notification.number)
+        serve(notification)
         lookForCrowd()
       } else if result == -ENOENT || result == -EINTR {
         if isOver { return }

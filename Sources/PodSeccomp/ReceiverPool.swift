@@ -16,6 +16,7 @@ final class ReceiverPool: Sendable {
     var threads: [SupervisorThread] = []
     var count = 0
     var backlog: [Notification] = []
+    var counts: [ReceiverCounts] = []
   }
   private let state = Mutex(State())
   private let free = Atomic<Int>(0)
@@ -88,6 +89,15 @@ final class ReceiverPool: Sendable {
 
   /// How many there are.
   var count: Int { state.withLock { $0.count } }
+
+  /// A receiver says where it counts what it does.
+  func counts(by counts: ReceiverCounts) { state.withLock { $0.counts.append(counts) } }
+
+  /// What all have done.
+  var statistics: PodStatistics {
+    let counts = state.withLock { $0.counts }
+    return counts.reduce(into: PodStatistics()) { $1.add(to: &$0) }
+  }
 
   /// Waits until all receivers have ended.
   func join() {
