@@ -105,8 +105,9 @@ public final class Pod: Sendable {
     let hub = EventHub()
     let setup = PodSetup(
       names: names, configuration: configuration, logger: logger, events: { hub.report($0) })
-    if let lack { setup.degraded(lack.description) }
     let session = try await backend.start(setup)
+    // Only now: a pod that can't start has one thing to say.
+    if let lack { setup.degraded(lack.description) }
     let pod = Pod(
       names: names, session: session, capabilities: capabilities, hub: hub, logger: logger)
     do throws(PodError) {

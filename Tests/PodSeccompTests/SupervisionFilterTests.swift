@@ -102,7 +102,7 @@ struct SupervisionFilterTests {
       reached.formUnion(foreign.path)
       #expect(foreign.value == FilterRules.Action.noFunction.returnValue)
     }
-    #expect(allowed.count == (interposed ? 13 : 16), "\(allowed)")
+    #expect(allowed.count == (interposed ? 12 : 15), "\(allowed)")
     #expect(Set(program.instructions.indices).subtracting(reached) == [])
   }
 
