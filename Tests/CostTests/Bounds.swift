@@ -42,6 +42,9 @@ enum Bounds {
   /// Threads that wait for a pod's calls: after a launch, and after a hundred shells, one after the other.
   static let receivers = (afterLaunch: 4, afterShells: 12)
 
+  /// How often receivers sleep, for each notification and each stop that they wait for.
+  static let switchesPerNotification = 1.2
+
   /// Instructions of the pod's code in a process, and its system calls, for one call that comes there. A number whose place in the
   /// table another one has takes 21 more, which depends on the numbers that the test's processes got: there is room for two.
   static let page: [String: (instructions: Int, systemCalls: Int)] = [

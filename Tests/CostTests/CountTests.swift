@@ -61,6 +61,41 @@ struct CountTests {
     #expect(receivers <= Bounds.receivers.afterShells)
   }
 
+  /// The kernel wakes all who wait for a notification: only one may.
+  @Test("wake one receiver each")
+  func wakeUps() async throws {
+    let program = try await TestPrograms.benchmark("micro_costs")
+    try await withPod(backend: TestBackend.seccomp.backend) { pod in
+      // Attaches, so that there are several receivers.
+      try await Self.run([program, "fork+wait", "20"], in: pod)
+      try #require(pod.statistics.receivers > 1)
+      let before = (pod.statistics, try Self.switches(of: pod))
+      let script = "i=0; while [ $i -lt 50 ]; do (:); i=$((i+1)); done"
+      try await Self.run(["sh", "-c", script], in: pod)
+      let notifications = pod.statistics.since(before.0)
+      let switches = try Self.switches(of: pod) - before.1
+      print("cost of \(notifications.notificationCount) notifications: \(switches) switches")
+      // A receiver that attends sleeps for the stops of whom it attends to, and then until it has the turn.
+      let expected = notifications.notificationCount + 6 * notifications.attachCount
+      #expect(Double(switches) <= Bounds.switchesPerNotification * Double(expected))
+    }
+  }
+
+  /// How often receivers gave up the CPU by themselves.
+  private static func switches(of pod: Pod) throws -> Int {
+    var sum = 0
+    for task in try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task") {
+      let path = "/proc/self/task/\(task)/status"
+      // A thread may have ended meanwhile.
+      guard let text = try? String(contentsOfFile: path, encoding: .utf8) else { continue }
+      let lines = text.split(separator: "\n")
+      guard lines.first == "Name:\t\(pod.identifier) call" else { continue }
+      let line = lines.first { $0.hasPrefix("voluntary_ctxt_switches:") }
+      sum += line.flatMap { Int($0.filter(\.isNumber)) } ?? 0
+    }
+    return sum
+  }
+
   /// The supervisor counts what it is asked, and nothing else.
   @Test("are counted")
   func counted() async throws {
