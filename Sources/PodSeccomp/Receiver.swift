@@ -66,8 +66,12 @@ final class Receiver {
       if result == 0 {
         let notification = Notification(buffers.notification)
         counts.took(call: notification.number)
+        supervisor.pool.beginServing()
         serve(notification)
-        if hasTurn { lookAround() }
+        if hasTurn {
+          supervisor.pool.endServing()
+          lookAround()
+        }
       } else if result == -ENOENT || result == -EINTR {
         guard isOver else { continue }
         return supervisor.pool.close()
@@ -91,8 +95,8 @@ final class Receiver {
     }
   }
 
-  /// Serves what was left for later, if it can, and looks now and then whether more calls are waiting: when it was so a few times on
-  /// end, somebody else is to help, and when it wasn't for a while, is not.
+  /// Serves what was left for later, if it can, and looks now and then whether more calls are waiting, or served by somebody else: when
+  /// it was so a few times on end, another receiver is to help, and when it wasn't for a while, one is not.
   private func lookAround() {
     let supervisor = supervisor
     let start = { () throws(Errno) in try Receiver.start(supervisor) }
@@ -104,7 +108,7 @@ final class Receiver {
     turns &+= 1
     guard turns % Self.turnsPerLook == 0 else { return }
     var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
-    let isCrowded = poll(&entry, 1, 0) > 0
+    let isCrowded = poll(&entry, 1, 0) > 0 || supervisor.pool.isServing
     crowded = isCrowded ? crowded + 1 : 0
     lonely = isCrowded ? 0 : lonely + 1
     if crowded == Self.looksForHelp {
@@ -190,6 +194,8 @@ final class Receiver {
       if supervisor.pool.hasBacklog { return sum }
       buffers.rehearse(call)
       counts.took(call: Int(call.data.nr))
+      supervisor.pool.beginServing()
+      defer { supervisor.pool.endServing() }
       let notification = Notification(buffers.notification)
       guard let name = identity(for: notification) else { return sum }
       buffers.prepare(notification.id, value: Int64(name))

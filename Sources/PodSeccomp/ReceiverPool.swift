@@ -26,6 +26,7 @@ final class ReceiverPool: Sendable {
   }
   private let state = Mutex(State())
   private let waiting = Atomic<Int>(0)
+  private let serving = Atomic<Int>(0)
 
   /// How many receivers a pod has at most.
   static let most = 24
@@ -64,7 +65,10 @@ final class ReceiverPool: Sendable {
   ) -> Bool {
     if !hasTurn { return true }
     let isPassedOn = state.withLock { state in
-      if passTurn(&state, start) { return true }
+      if passTurn(&state, start) {
+        endServing()
+        return true
+      }
       state.backlog.append(notification)
       waiting.add(1, ordering: .relaxed)
       return false
@@ -107,6 +111,13 @@ final class ReceiverPool: Sendable {
     state.count += 1
     return true
   }
+
+  /// Who has the turn has a notification.
+  func beginServing() { serving.add(1, ordering: .relaxed) }
+  /// Who had the turn all the time has served it.
+  func endServing() { serving.subtract(1, ordering: .relaxed) }
+  /// Whether somebody is serving a notification who has the turn.
+  var isServing: Bool { serving.load(ordering: .relaxed) > 0 }
 
   /// Notifications wait although nobody attends to anybody: the pod's programs call from several CPUs at once.
   func grow(_ start: () throws(Errno) -> SupervisorThread) {
