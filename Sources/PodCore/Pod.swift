@@ -173,6 +173,9 @@ public final class Pod: Sendable {
   /// The processes that are alive, the pod's init included, by number.
   public func processes() async -> [VirtualName<ProcessID>] { await session.processes() }
 
+  /// How often the supervisor has been asked since the pod began, and what that took. Reading it disturbs nobody.
+  public var statistics: PodStatistics { session.statistics }
+
   // MARK: Programs
 
   /// Starts a program from a request that says everything; `run` is made of this.

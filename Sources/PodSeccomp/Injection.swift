@@ -191,6 +191,7 @@ extension Receiver {
         CLinux_SECCOMP_ADDFD_FLAG_SEND)
     } while added == -EINTR
     if added >= 0 {
+      counts.injected()
       state = .onItsWay(injection)
       return true
     }

@@ -116,6 +116,8 @@ final class SeccompSession: BackendSession {
     supervisor.names.processes.liveProcesses.map(\.virtual).sorted()
   }
 
+  var statistics: PodStatistics { supervisor.pool.statistics }
+
   func end() async {
     supervisor.end()
     await ended.value

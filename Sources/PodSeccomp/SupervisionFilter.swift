@@ -101,16 +101,6 @@ package enum SupervisionFilter {
 }
 
 extension SeccompBackend {
-  /// The filter of a pod without an embedder's rules, as an array of `struct sock_filter`.
-  ///
-  /// - Throws: What `FilterRules.program` throws.
-  @_spi(Benchmarks) public static func standardFilter() throws(Errno) -> [UInt8] {
-    try SupervisionFilter.rules(
-      for: .standard, interposers: [], reportsRefusals: false,
-      page: RemoteAddress(rawValue: 0x6d00_0020_0000)
-    ).program().bytes
-  }
-
   /// What lies in the processes of a pod without an embedder's rules, but for the table of names: code, rules and stubs.
   ///
   /// - Throws: `.fileTooLarge`, or what keeps this machine from having it.
