@@ -9,7 +9,8 @@ public import SystemPackage
 /// - a call in which no name crosses, or which passes for now, is allowed by its number alone, so that the kernel's
 ///   per-number cache answers; where a number has variants, those are told apart by their arguments;
 /// - a call in which names cross is a notification, and so are ``watched`` calls; but the pod's own code in its processes
-///   (the page) makes those by itself that reach nobody else (``PodCore/Reach``), except for what it tells the supervisor;
+///   (the page) makes those by itself that reach nobody else, or nobody outside (``PodCore/Reach``), except for what it
+///   tells the supervisor;
 /// - a refused call has its errno from the filter, unless the embedder wants to see every call;
 /// - other architectures, x32 and unknown numbers get ENOSYS (unknown numbers of this architecture are notifications
 ///   where every call is reported).
@@ -27,25 +28,30 @@ package enum SupervisionFilter {
   package static let watchedOutside: Set<Syscall> = [.set_tid_address, .rt_sigaction]
 
   /// What becomes of each call of a pod's programs.
-  package static func rules(for setup: PodSetup) -> FilterRules {
+  ///
+  /// - Parameter isScoped: Whether all of them are in one Landlock domain that keeps their signals in it.
+  package static func rules(for setup: PodSetup, isScoped: Bool = false) -> FilterRules {
     rules(
       for: setup.names.boundary, interposers: setup.names.interposers,
-      reportsRefusals: setup.configuration.tracesCalls, page: setup.area?.base)
+      reportsRefusals: setup.configuration.tracesCalls, page: setup.area?.base,
+      isScoped: isScoped)
   }
 
   /// The same for the code that lies in the pod's processes: what it does by itself.
-  package static func pageRules(for setup: PodSetup) -> [UInt8] {
+  package static func pageRules(for setup: PodSetup, isScoped: Bool = false) -> [UInt8] {
     setup.names.boundary.pageRules(
-      interposers: setup.names.interposers, watched: watched.union(watchedOutside))
+      interposers: setup.names.interposers, watched: watched.union(watchedOutside),
+      isScoped: isScoped)
   }
 
   fileprivate static func rules(
     for table: BoundaryTable, interposers: [any Interposer], reportsRefusals: Bool,
-    page: RemoteAddress?
+    page: RemoteAddress?, isScoped: Bool
   ) -> FilterRules {
     var rules = BoundaryFilter.rules(
       for: table, interposers: interposers, watched: watched, interposed: .notify,
-      reportsRefusals: reportsRefusals, page: page, watchedOutside: watchedOutside)
+      reportsRefusals: reportsRefusals, page: page, watchedOutside: watchedOutside,
+      isScoped: isScoped)
     let hypercall = UInt32(Syscall.getpid.rawValue)
     if let page, let rule = rules.rules[hypercall], !rule.cases.isEmpty {
       let told = FilterRules.Case(
@@ -64,7 +70,7 @@ extension SeccompBackend {
   @_spi(Benchmarks) public static func standardFilter() throws(Errno) -> [UInt8] {
     try SupervisionFilter.rules(
       for: .standard, interposers: [], reportsRefusals: false,
-      page: RemoteAddress(rawValue: 0x6d00_0020_0000)
+      page: RemoteAddress(rawValue: 0x6d00_0020_0000), isScoped: true
     ).program().bytes
   }
 
@@ -80,7 +86,8 @@ extension SeccompBackend {
     }
     try area.write(
       rules: BoundaryTable.standard.pageRules(
-        watched: SupervisionFilter.watched.union(SupervisionFilter.watchedOutside)))
+        watched: SupervisionFilter.watched.union(SupervisionFilter.watchedOutside),
+        isScoped: true))
     let size = Int(POD_AREA_TABLE)
     return withExtendedLifetime(area) {
       Array(UnsafeRawBufferPointer(start: area.start - size, count: size))

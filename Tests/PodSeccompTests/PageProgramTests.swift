@@ -14,7 +14,7 @@ struct PageProgramTests {
   @Test("a signal at every instruction")
   func everyInstruction() async throws {
     let rules = try TestPrograms.scratch() + "/page-rules"
-    try Data(BoundaryTable.standard.pageRules()).write(to: URL(filePath: rules))
+    try Data(BoundaryTable.standard.pageRules(isScoped: true)).write(to: URL(filePath: rules))
     try await run("page_steps", [rules])
   }
 
