@@ -46,7 +46,6 @@ static __attribute__((noinline)) long page_send_to(const struct pod_entry_view *
   const word all = ~0ul;
   const word block[6] = {page_sig_block, (word)&all, (word)&kept, sizeof all};
   page_raw(call_rt_sigprocmask, block);
-  page_step(POD_PAGE_SEND, target->virtual_name);
   const word open[6] = {(word)target->physical_name};
   long result = 1, handle = page_raw(call_pidfd_open, open);
   if (handle >= 0) {

@@ -8,7 +8,6 @@ enum pod_page_step {
   POD_PAGE_CLAIM = 3,      // the look-up of the process itself is marked as under way
   POD_PAGE_CHECK = 4,      // what was found is compared with what holds now
   POD_PAGE_WAIT = 5,       // a child is looked at, or reaped
-  POD_PAGE_SEND = 6,       // the kernel is given a number or a descriptor that was looked up
 };
 
 #endif
