@@ -95,7 +95,7 @@ struct LateCallTests {
     #expect(taken > 0)
   }
 
-  @Test("nobody in the pod is hit who got the number meanwhile, where the pod's code sends the signal")
+  @Test("nobody in the pod is hit by a signal of the pod's code who got the number meanwhile")
   func neighbour() async throws {
     guard Self.choosesNumbers,
       let highest = contents(of: "/proc/sys/kernel/pid_max").flatMap({ Int($0.filter(\.isNumber)) })
