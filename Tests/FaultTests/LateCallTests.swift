@@ -116,7 +116,7 @@ struct LateCallTests {
           error: .combinedWithOutput)
       }
     }
-    let output = result.standardOutput ?? ""
+    let output = result.standardOutput
     if result.terminationStatus == .exited(77) {
       try Test.cancel("this pod has no code in its processes that sends signals")
     }
