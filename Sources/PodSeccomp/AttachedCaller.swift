@@ -116,7 +116,7 @@ final class AttachedCaller: TransactionHost, CallerState {
 
   /// Without memory the filter is installed all the same; calls that need some ask again.
   func willFilterCalls() {
-    process.hasOwnFilters = true
+    supervisor.filtersCalls(process)
     leavePatchedSites()
     do throws(Errno) {
       _ = try gate()

@@ -25,6 +25,9 @@ struct ProcessIdentity: Sendable, Hashable {
     }
   }
 
+  /// The lower half of the number of who has it for good; nil where the time of the start tells, which may be another's.
+  var word: UInt32? { Self.hasInodes ? UInt32(truncatingIfNeeded: number) : nil }
+
   /// Whether each process has an inode of its own here: two processes that live don't share it.
   private static let hasInodes: Bool = {
     let own = CLinux_pidfd_open(getpid(), 0)

@@ -10,7 +10,8 @@ public import SystemPackage
 /// - a call in which no name crosses, or which passes for now, is allowed by its number alone, so that the kernel's
 ///   per-number cache answers; where a number has variants, those are told apart by their arguments;
 /// - a call in which names cross is a notification, and so are ``watched`` calls; but the pod's own code in its processes
-///   (the page) makes those by itself that reach nobody else (``PodCore/Reach``), except for what it tells the supervisor;
+///   (the page) makes those by itself that reach nobody else, or nobody outside (``PodCore/Reach``), except for what it
+///   tells the supervisor;
 /// - a refused call has its errno from the filter, unless the embedder wants to see every call;
 /// - other architectures, x32 and unknown numbers get ENOSYS (unknown numbers of this architecture are notifications
 ///   where every call is reported).
@@ -28,49 +29,65 @@ package enum SupervisionFilter {
   package static let watchedOutside: Set<Syscall> = [.rt_sigaction]
 
   /// What becomes of each call of a pod's programs.
-  package static func rules(for setup: PodSetup) -> FilterRules {
+  ///
+  /// - Parameter isScoped: Whether all of them are in one Landlock domain that keeps their signals in it.
+  package static func rules(for setup: PodSetup, isScoped: Bool = false) -> FilterRules {
     rules(
       for: setup.names.boundary, interposers: setup.names.interposers,
-      reportsRefusals: setup.configuration.tracesCalls, page: setup.area?.base)
+      reportsRefusals: setup.configuration.tracesCalls, page: setup.area?.base,
+      isScoped: isScoped)
   }
 
-  /// The program of ``rules(for:)``. That of pods without an embedder's rules is made once, and then given their page.
+  /// The program of ``rules(for:isScoped:)``. That of pods without an embedder's rules is made once, and then given their
+  /// page.
   ///
+  /// - Parameter isScoped: As for the rules.
   /// - Throws: What `FilterRules.program` throws.
-  package static func program(for setup: PodSetup) throws(Errno) -> BPFProgram {
+  package static func program(
+    for setup: PodSetup, isScoped: Bool = false
+  ) throws(Errno) -> BPFProgram {
     let isUsual =
       setup.names.boundary.isStandard && setup.names.interposers.isEmpty
       && !setup.configuration.tracesCalls
-    guard isUsual, let page = setup.area?.base else { return try rules(for: setup).program() }
-    if let usual = usual.withLock({ $0 }),
+    guard isUsual, let page = setup.area?.base else {
+      return try rules(for: setup, isScoped: isScoped).program()
+    }
+    if let usual = usual.withLock({ $0[isScoped] }),
       let program = usual.program.with(page: page, insteadOf: usual.page)
     {
       return program
     }
-    let program = try rules(for: setup).program()
-    usual.withLock { $0 = (program, page) }
+    let program = try rules(for: setup, isScoped: isScoped).program()
+    usual.withLock { $0[isScoped] = (program, page) }
     return program
   }
 
-  private static let usual = Mutex<(program: BPFProgram, page: RemoteAddress)?>(nil)
+  private static let usual = Mutex<[Bool: (program: BPFProgram, page: RemoteAddress)]>([:])
 
   /// The same for the code that lies in the pod's processes: what it does by itself.
-  package static func pageRules(for setup: PodSetup) -> [UInt8] {
+  ///
+  /// - Parameter isScoped: As for the rules of the filter.
+  package static func pageRules(for setup: PodSetup, isScoped: Bool = false) -> [UInt8] {
     let (table, interposers) = (setup.names.boundary, setup.names.interposers)
-    return table.isStandard && interposers.isEmpty
-      ? usualPageRules : pageRules(of: table, interposers)
+    guard table.isStandard, interposers.isEmpty else {
+      return pageRules(of: table, interposers, isScoped)
+    }
+    return isScoped ? usualScopedPageRules : usualPageRules
   }
 
-  private static let usualPageRules = pageRules(of: .standard, [])
+  private static let usualPageRules = pageRules(of: .standard, [], false)
+  private static let usualScopedPageRules = pageRules(of: .standard, [], true)
 
-  private static func pageRules(of table: BoundaryTable, _ interposers: [any Interposer]) -> [UInt8]
-  {
-    table.pageRules(interposers: interposers, watched: watched.union(watchedOutside))
+  private static func pageRules(
+    of table: BoundaryTable, _ interposers: [any Interposer], _ isScoped: Bool
+  ) -> [UInt8] {
+    table.pageRules(
+      interposers: interposers, watched: watched.union(watchedOutside), isScoped: isScoped)
   }
 
   /// By number, the calls that the page has a way of its own for, and that no embedder wants to see.
-  static func gainingCalls(for setup: PodSetup) -> [Bool] {
-    let rules = pageRules(for: setup)
+  static func gainingCalls(for setup: PodSetup, isScoped: Bool) -> [Bool] {
+    let rules = pageRules(for: setup, isScoped: isScoped)
     let wanted = setup.names.interposers.reduce(into: Set<Syscall>()) { $0.formUnion($1.calls) }
     var gains = (0..<Int(POD_PAGE_CALLS)).map { number in
       let at = 8 + 2 * number
@@ -84,11 +101,12 @@ package enum SupervisionFilter {
 
   fileprivate static func rules(
     for table: BoundaryTable, interposers: [any Interposer], reportsRefusals: Bool,
-    page: RemoteAddress?
+    page: RemoteAddress?, isScoped: Bool
   ) -> FilterRules {
     var rules = BoundaryFilter.rules(
       for: table, interposers: interposers, watched: watched, interposed: .notify,
-      reportsRefusals: reportsRefusals, page: page, watchedOutside: watchedOutside)
+      reportsRefusals: reportsRefusals, page: page, watchedOutside: watchedOutside,
+      isScoped: isScoped)
     let hypercall = UInt32(Syscall.getpid.rawValue)
     if let page, let rule = rules.rules[hypercall], !rule.cases.isEmpty {
       let told = FilterRules.Case(
@@ -113,7 +131,8 @@ extension SeccompBackend {
     }
     try area.write(
       rules: BoundaryTable.standard.pageRules(
-        watched: SupervisionFilter.watched.union(SupervisionFilter.watchedOutside)))
+        watched: SupervisionFilter.watched.union(SupervisionFilter.watchedOutside),
+        isScoped: true))
     let size = Int(POD_AREA_TABLE)
     return withExtendedLifetime(area) {
       Array(UnsafeRawBufferPointer(start: area.start - size, count: size))

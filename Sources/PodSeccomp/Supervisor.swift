@@ -90,7 +90,9 @@ final class Supervisor: Sendable {
     pool = ReceiverPool()
     filterCount = ProcessStatus.Disturbances(of: launcher)?.filters ?? 0
     area = setup.area
-    gaining = keepsCallers && setup.area != nil ? SupervisionFilter.gainingCalls(for: setup) : []
+    gaining =
+      keepsCallers && setup.area != nil
+      ? SupervisionFilter.gainingCalls(for: setup, isScoped: isScoped) : []
   }
 
   /// Whether a call costs less where its site is patched.
@@ -322,6 +324,7 @@ final class Supervisor: Sendable {
       return (process, former)
     }
     if let former { processEnded(former) }
+    if let word = identity?.word { try? names.processes.space.setIdentity(word, of: name) }
     add(thread: tgid, of: process)
     if pidfd.rawValue >= 0 {
       do throws(Errno) {
@@ -408,8 +411,14 @@ final class Supervisor: Sendable {
       sharesMemory ? maker.space : AddressSpace(copying: maker.space))
     process.dumpable = maker.dumpable
     process.mayBeOutOfReach = maker.mayBeOutOfReach
-    process.hasOwnFilters = maker.hasOwnFilters
+    if maker.hasOwnFilters { filtersCalls(process) }
     setup.events(.started(newborn.virtual, newborn.physical, parent: newborn.parent))
+  }
+
+  /// A process may have filters of its own from now on: the pod's code in it is to know.
+  func filtersCalls(_ process: PodProcess) {
+    process.hasOwnFilters = true
+    try? names.processes.space.setFiltered(process.name)
   }
 
   /// The words in memory that `clone` stores the newborn's number in become its virtual name, but for those that the
