@@ -116,7 +116,7 @@ final class AttachedCaller: TransactionHost, CallerState {
 
   /// Without memory the filter is installed all the same; calls that need some ask again.
   func willFilterCalls() {
-    process.hasOwnFilters = true
+    supervisor.filtersCalls(process)
     leavePatchedSites()
     do throws(Errno) {
       _ = try gate()
@@ -196,7 +196,10 @@ final class AttachedCaller: TransactionHost, CallerState {
     set { process.dumpable = newValue }
   }
 
-  var hasMemoryOfItsOwn: Bool { process.threads.count == 1 && process.space.sharers == 1 }
+  var hasMemoryOfItsOwn: Bool {
+    supervisor.settleExecs(in: process.space)
+    return process.threads.count == 1 && process.space.sharers == 1
+  }
 
   func credentialsChanged() {
     process.mayBeOutOfReach = true

@@ -28,7 +28,8 @@ struct Injection {
 
 /// How the pod's area comes into a process, without ptrace.
 ///
-/// In a nutshell: a program that was just executed waits in its first notified call. The supervisor writes a
+/// In a nutshell: a program waits in a notified call, the first one for which the area is good: most programs don't make
+/// any, and the area's coming costs as much as ten calls. The supervisor writes a
 /// ``Bootstrap`` over the code behind the call, and answers with a descriptor of the area, put into the process by the same
 /// answer (SECCOMP_ADDFD_FLAG_SEND). The bootstrap maps the area, closes the descriptor and makes the program's call again;
 /// with that notification the code is put back, and the call is served as ever.
@@ -46,6 +47,11 @@ extension Receiver {
     -> Bool
   {
     let process = thread.process
+    if process.mayBeOutOfReach, !process.space.isAreaOnItsWay,
+      !RemoteMemory(of: notification.tid).isOpen
+    {
+      return comesWithinReach(notification, call, thread)
+    }
     // Another receiver may have the next notification of the same thread before this one is done.
     let (isDone, left) = process.space.withArea { state -> (Bool, Injection?) in
       switch state {
@@ -79,6 +85,41 @@ extension Receiver {
     }
     if let left { putBack(left, notification, call, thread) }
     return isDone
+  }
+
+  /// Gets access to the memory of a program that may be executed and not read, which then makes its call again.
+  ///
+  /// - Returns: Whether it does, or nobody waits for the answer any more.
+  private func comesWithinReach(_ notification: Notification, _ call: Syscall, _ thread: PodThread)
+    -> Bool
+  {
+    defer { supervisor.attendance.end() }
+    guard isWaiting(notification), let attached = attach(notification, thread) else { return true }
+    let host = AttachedCaller(thread, supervisor)
+    host.hold(attached)
+    host.comeWithinReach()
+    // It is tried once.
+    thread.process.mayBeOutOfReach = false
+    host.letGo()
+    attached.repeatCall(call)
+    return true
+  }
+
+  /// Whether the area is to come with a call, or on its way: with the first one that is made in the area, or after which it
+  /// couldn't come any more, or when many have been heard of.
+  func wantsArea(_ notification: Notification, _ call: Syscall, _ thread: PodThread) -> Bool {
+    let space = thread.process.space
+    if space.isAreaOnItsWay { return true }
+    let arguments = notification.arguments
+    let setSeccomp: Int32 = 22
+    return switch call {
+    case .fork, .vfork, .clone, .wait4, .waitid, .seccomp: true
+    case .prctl where arguments.int(0) == setSeccomp: true
+    case .rt_sigaction:
+      setsHandler(RemoteAddress(rawValue: arguments.b), of: notification.tid)
+    case _ where Self.endsProgram(call): false
+    default: space.wantsArea()
+    }
   }
 
   private static func endsProgram(_ call: Syscall) -> Bool {
@@ -150,6 +191,7 @@ extension Receiver {
         CLinux_SECCOMP_ADDFD_FLAG_SEND)
     } while added == -EINTR
     if added >= 0 {
+      counts.injected()
       state = .onItsWay(injection)
       return true
     }

@@ -20,6 +20,7 @@ extension Receiver {
     let attached: AttachedThread
     do throws(Errno) {
       attached = try supervisor.seize(thread)
+      counts.attached(call: notification.number)
     } catch {
       answer(notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
       return nil
@@ -371,6 +372,7 @@ extension Receiver {
     let attached: AttachedThread
     do throws(Errno) {
       attached = try supervisor.seize(thread)
+      counts.attached(call: notification.number)
     } catch {
       // The kernel won't let us look: what it executes is found out at its next call.
       answer(

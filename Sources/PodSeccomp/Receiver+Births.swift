@@ -132,6 +132,7 @@ extension Receiver {
   }
 
   func greetNewborn(_ notification: Notification) {
+    counts.took(hypercall: POD_HYPERCALL_BORN.rawValue)
     let ticket = Int32(truncatingIfNeeded: notification.arguments.c)
     do throws(Errno) {
       if let name = try name(notification, ticket: ticket) {
@@ -355,7 +356,7 @@ extension Supervisor: BirthWitness {
       let space = family.map { AddressSpace(copying: $0.space) } ?? AddressSpace()
       let process = add(process: tid, name, space)
       process.mayBeOutOfReach = true
-      process.hasOwnFilters = family?.hasOwnFilters ?? false
+      if family?.hasOwnFilters ?? false { filtersCalls(process) }
       setup.events(.started(name, physical, parent: maker.process))
       return thread(tid)
     } catch {

@@ -138,6 +138,7 @@ enum pod_page_action {
   POD_PAGE_IDENTIFIES = 2, // it is answered from the table (page/identity.h)
   POD_PAGE_TRANSLATES = 3, // the page makes the call and translates the places (page/rules.h)
   POD_PAGE_WAITS = 4,      // the page waits for a child (page/births.h)
+  POD_PAGE_SIGNALS = 5,    // the page sends a signal (page/signalling.h)
 };
 
 // An argument that must have a value under a mask.
