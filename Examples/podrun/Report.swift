@@ -21,7 +21,15 @@ final class Report: Sendable {
   /// Begins to follow a pod's events, to its end.
   func follow(_ pod: Pod, capacity: Int) {
     if verbose { describe(pod) }
-    let events = pod.events(bufferingNewest: capacity)
+    let (verbose, trace) = (verbose, trace)
+    // Whoever reads an event has to be woken for it.
+    let events = pod.events(bufferingNewest: capacity) { event in
+      switch event {
+      case .failed: true
+      case .call: trace
+      default: verbose
+      }
+    }
     let task = Task {
       for await event in events { take(event) }
       if events.dropped > 0, verbose || trace {

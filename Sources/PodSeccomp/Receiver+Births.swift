@@ -356,7 +356,7 @@ extension Supervisor: BirthWitness {
       let space = family.map { AddressSpace(copying: $0.space) } ?? AddressSpace()
       let process = add(process: tid, name, space)
       process.mayBeOutOfReach = true
-      process.hasOwnFilters = family?.hasOwnFilters ?? false
+      if family?.hasOwnFilters ?? false { filtersCalls(process) }
       setup.events(.started(name, physical, parent: maker.process))
       return thread(tid)
     } catch {

@@ -152,6 +152,7 @@ final class Receiver {
 
   private func serve(_ notification: Notification) {
     if let name = identity(for: notification) {
+      if supervisor.patchesSites, patchSite(of: notification) { return }
       answer(notification, .success(Int(name)))
     } else {
       serveOther(notification)
@@ -176,8 +177,9 @@ final class Receiver {
     {
       return thread.process.tgid
     }
-    if !supervisor.awaitedAreas.isEmpty,
-      supervisor.thread(notification.tid)?.process.space.awaitsArea ?? false
+    if !supervisor.awaitedAreas.isEmpty || !supervisor.execsUnderWay.isEmpty,
+      let process = supervisor.thread(notification.tid)?.process,
+      process.hasExecUnderWay || process.space.wantsArea()
     {
       return nil
     }
@@ -216,7 +218,11 @@ final class Receiver {
       return
     }
     if isNewborn(notification, call, arguments) { return greetNewborn(notification) }
-    guard let thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
+    guard var thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
+    if thread.process.hasExecUnderWay {
+      supervisor.settleExec(of: thread.process)
+      thread = supervisor.thread(tid) ?? thread
+    }
     if Self.introduces(call, arguments), !supervisor.isThere(thread) {
       return serveUnknown(notification, call)
     }
@@ -251,7 +257,7 @@ final class Receiver {
         return
       }
     }
-    if let area = supervisor.area, process.space.awaitsArea {
+    if let area = supervisor.area, process.space.awaitsArea, wantsArea(notification, call, thread) {
       return slowly(notification) {
         if !brings(area, notification, call, thread) { dispatch(notification, call, thread) }
       }
@@ -261,9 +267,11 @@ final class Receiver {
 
   private func dispatch(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
     let arguments = notification.arguments
+    if supervisor.patchesSites, patchSite(of: notification, call, thread) { return }
     switch call {
     case .execve, .execveat:
       guard passesInterposers(notification, call, thread) else { return }
+      if leaveExec(notification, thread) { return }
       return slowly(notification) { attendExec(notification, thread) }
     case .exit:
       guard passesInterposers(notification, call, thread) else { return }

@@ -48,7 +48,7 @@ public struct SeccompBackend: Backend {
   public func tableMemory(
     for configuration: PodConfiguration, size: Int
   ) throws(PodError) -> (any TableMemory)? {
-    guard !configuration.tracesCalls, MachineSupport.ask().obstacle == nil else { return nil }
+    guard !configuration.tracesCalls, MachineSupport.recent.obstacle == nil else { return nil }
     do throws(PodArea.Failure) {
       return try PodArea.make(tableSize: size)
     } catch {
