@@ -39,7 +39,8 @@ struct Measurement {
 
   /// How often a call is made for a batch.
   private static func count(_ call: String, by worker: Worker) async throws -> Int {
-    _ = try await worker.cost(of: call, count: 2)
+    // Sites are patched after some calls, in a pod.
+    _ = try await worker.cost(of: call, count: 40)
     let cost = try await worker.cost(of: call, count: 8)
     return Int(max(1, min(most, batch / max(cost, 1))))
   }
