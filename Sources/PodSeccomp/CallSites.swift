@@ -208,8 +208,8 @@ extension Receiver {
     return (try? memory.read(cache, as: pod_page_cache.self).sharers) != 0
   }
 
-  /// With which call a site is patched whose calls are answered at once: doing it costs as much as 4 to 10 notifications.
-  private static let callsBeforePatching: UInt32 = 8
+  /// With which call a site is patched whose calls are answered at once (docs/findings.md, "Patching a call site").
+  private static let callsBeforePatching: UInt32 = 3
 
   /// Makes a trampoline for a call's site.
   ///

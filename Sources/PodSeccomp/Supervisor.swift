@@ -670,7 +670,8 @@ final class Supervisor: Sendable {
 
   /// Takes note of an end, once, and tells of it as soon as it is known how.
   func processEnded(_ process: PodProcess, _ status: TerminationStatus? = nil) {
-    let end = status == nil || process.hasExecUnderWay ? ProcessEnd(of: process) : nil
+    // Whose status was told has been waited for, and there is nothing to look at.
+    let end = status == nil ? ProcessEnd(of: process) : nil
     if process.hasExecUnderWay {
       settleExec(ofEnded: process, wasMadeOnly: end?.wasMadeOnly)
     }
