@@ -23,7 +23,7 @@ enum Bounds {
     CallBound("fork+exec+wait", 5, 0, 0),
     CallBound("vfork+wait", 6, 0, 0),
     CallBound("vfork+exec+wait", 8, 1, 0),
-    CallBound("spawn+wait", 128, 1.2, 0),
+    CallBound("spawn+wait", 64, 1.2, 0),
     CallBound("thread+join", 4, 0, 0),
   ]
 
