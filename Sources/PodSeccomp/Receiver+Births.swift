@@ -239,7 +239,8 @@ extension Receiver {
     let isGone =
       mayHave
       && supervisor.waited(
-        for: physical.rawValue, status: isReaped ? Int32(truncatingIfNeeded: words.e) : nil)
+        for: physical.rawValue, status: isReaped ? Int32(truncatingIfNeeded: words.e) : nil,
+        by: thread.process.name)
     var transaction = Transaction(
       .wait4, CallArguments(words.c), by: supervisor.caller(thread), names: supervisor.names,
       host: LookingCaller(thread, supervisor, notification))

@@ -65,7 +65,7 @@ final class ReceiverPool: Sendable {
   ) -> Bool {
     if !hasTurn { return true }
     let isPassedOn = state.withLock { state in
-      if passTurn(&state, start) {
+      if passTurn(&state, start) || giveUpTurn(&state) {
         endServing()
         return true
       }
@@ -86,7 +86,9 @@ final class ReceiverPool: Sendable {
     hasTurn: inout Bool, _ start: () throws(Errno) -> SupervisorThread
   ) -> Notification? {
     let taken = state.withLock { state -> Notification? in
-      guard !state.backlog.isEmpty, passTurn(&state, start) else { return nil }
+      guard !state.backlog.isEmpty, passTurn(&state, start) || giveUpTurn(&state) else {
+        return nil
+      }
       return takeOldest(&state)
     }
     if taken != nil { hasTurn = false }
@@ -112,6 +114,13 @@ final class ReceiverPool: Sendable {
     return true
   }
 
+  /// Where no thread is to be had, one turn less will do while somebody else has one.
+  private func giveUpTurn(_ state: inout State) -> Bool {
+    guard state.turns > 1 else { return false }
+    state.turns -= 1
+    return true
+  }
+
   /// Who has the turn has a notification.
   func beginServing() { serving.add(1, ordering: .relaxed) }
   /// Who had the turn all the time has served it.
@@ -130,13 +139,7 @@ final class ReceiverPool: Sendable {
   /// A receiver finds that it wasn't needed for a while.
   ///
   /// - Returns: Whether it has lost the turn, which others have.
-  func retreat() -> Bool {
-    state.withLock { state in
-      guard state.turns > 1 else { return false }
-      state.turns -= 1
-      return true
-    }
-  }
+  func retreat() -> Bool { state.withLock { giveUpTurn(&$0) } }
 
   /// How many turns there are at most, for calls that come at once.
   private static let callers = max(2, min(most, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))))

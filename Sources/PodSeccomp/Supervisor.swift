@@ -55,6 +55,10 @@ final class Supervisor: Sendable {
     var former: [Int32: [PodProcess]] = [:]
     var nextTag: UInt64 = 1
   }
+  /// Processes that were gone before anybody knew how they had ended, with their parents, the oldest first: a wait has reaped
+  /// them whose caller is about to tell of it.
+  private let untold = Mutex<[(process: PodProcess, parent: VirtualName<ProcessID>)]>([])
+  private static let mostUntold = 64
   private let launches = Mutex(Launches())
   private struct Launches {
     var waiting: [UInt32: Launch] = [:]
@@ -525,14 +529,15 @@ final class Supervisor: Sendable {
       case .wait4 where result > 0:
         let word = RemoteAddress(rawValue: transaction.physicalArguments[1])
         let status = word.isNull ? nil : try? transaction.read(Int32.self, at: word)
-        waited(for: Int32(truncatingIfNeeded: result), status: status)
+        waited(
+          for: Int32(truncatingIfNeeded: result), status: status, by: host.thread.process.name)
       case .waitid:
         let info = RemoteAddress(rawValue: transaction.physicalArguments[2])
         guard
           let child = try? transaction.read(
             Int32.self, at: info.advanced(by: SignalInfo.senderOffset)), child > 0
         else { return }
-        waited(for: child, status: nil)
+        waited(for: child, status: nil, by: host.thread.process.name)
       default: break
       }
     }
@@ -650,15 +655,39 @@ final class Supervisor: Sendable {
 
   /// A wait has told of a process, which may have ended, and init may not have said so yet.
   ///
+  /// - Parameter waiter: Who has waited.
   /// - Returns: Whether the kernel has given it up.
   @discardableResult
-  func waited(for tgid: Int32, status: Int32?) -> Bool {
-    guard let process = known(tgid) else { return true }
+  func waited(for tgid: Int32, status: Int32?, by waiter: VirtualName<ProcessID>) -> Bool {
+    guard let process = known(tgid) else {
+      if let status { tell(of: tgid, status: status, by: waiter) }
+      return true
+    }
     let isThere = process.isThere
     if isThere, !isOver(process) { return false }
     processEnded(process, status.map { TerminationStatus(waitStatus: $0) })
     if !isThere { forget(process) }
     return !isThere
+  }
+
+  /// Reports how a process ended that is not known any more. Nobody but its parent says so.
+  private func tell(of tgid: Int32, status: Int32, by waiter: VirtualName<ProcessID>) {
+    let process = untold.withLock { untold -> PodProcess? in
+      untold.firstIndex { $0.process.tgid == tgid && $0.parent == waiter }
+        .map { untold.remove(at: $0).process }
+    }
+    guard let process, process.markReported() else { return }
+    setup.events(.ended(process.name, TerminationStatus(waitStatus: status)))
+  }
+
+  /// Gives up a process that has gone: its parent may still tell how.
+  private func forget(_ process: PodProcess, childOf parent: VirtualName<ProcessID>?) {
+    forget(process)
+    guard let parent, !process.isReported else { return }
+    untold.withLock { untold in
+      untold.append((process, parent))
+      if untold.count > Self.mostUntold { untold.removeFirst() }
+    }
   }
 
   /// Whether all threads of a process have ended.
@@ -721,13 +750,10 @@ final class Supervisor: Sendable {
   func reapIfGone(_ process: PodProcess) -> Bool {
     if process.isThere { return false }
     // Init tells of its own children when it has waited for them.
-    if let entry = try? names.processes.space.entry(process.name), !entry.isReaped,
-      entry.parent == ProcessTable.initial
-    {
-      return true
-    }
+    let entry = try? names.processes.space.entry(process.name)
+    if let entry, !entry.isReaped, entry.parent == ProcessTable.initial { return true }
     names.processes.reaped(process.name)
-    forget(process)
+    forget(process, childOf: entry?.parent)
     return true
   }
 
@@ -749,7 +775,7 @@ final class Supervisor: Sendable {
       if let process = known(zombie.physical.rawValue), process.name == zombie.virtual {
         if !process.isThere {
           names.processes.reaped(process.name)
-          forget(process)
+          forget(process, childOf: parent)
         }
       } else {
         names.processes.reaped(zombie.virtual)

@@ -6,8 +6,9 @@ import Testing
 /// What a pod tells of its processes' execs, whatever way they are found out.
 @Suite("Events of execs")
 struct ExecEventTests {
-  /// What happened to each process, in the order of births, but for its end; and what was told of processes that had ended.
-  private func lives(_ events: PodEvents) async -> (execs: [Int], late: Int) {
+  /// What happened to each process, in the order of births, but for its end; how many ends were told; and what was told of
+  /// processes that had ended.
+  private func lives(_ events: PodEvents) async -> (execs: [Int], ends: Int, late: Int) {
     var execs: [VirtualName<ProcessID>: Int] = [:]
     var order: [VirtualName<ProcessID>] = []
     var ended: Set<VirtualName<ProcessID>> = []
@@ -24,7 +25,7 @@ struct ExecEventTests {
       default: break
       }
     }
-    return (order.map { execs[$0] ?? 0 }, late)
+    return (order.map { execs[$0] ?? 0 }, ended.count, late)
   }
 
   @Test(
@@ -38,8 +39,9 @@ struct ExecEventTests {
       return (run.terminationStatus, events)
     }
     #expect(status == .exited(0))
-    let (execs, late) = await lives(events)
+    let (execs, ends, late) = await lives(events)
     #expect(late == 0)
+    #expect(ends == execs.count, "each of them was waited for")
     // The program itself, and its children in their order.
     let round = [1, 0, 2, 1, 0]
     let wanted = [1] + Array(repeating: round, count: 5).flatMap { $0 } + [1, 1, 1, 1, 1]

@@ -128,6 +128,16 @@ struct ReceiverPoolTests {
     pool.join()
   }
 
+  @Test("where no thread is to be had, one of several turns is given up, and the last one stays")
+  func turnGivenUp() throws {
+    try pool.begin(start)
+    pool.grow(start)
+    #expect(mayAttend(1, lackThreads))
+    #expect(!mayAttend(2, lackThreads))
+    #expect(next == 2)
+    pool.join()
+  }
+
   @Test("for calls that come at once there are as many turns as CPUs, and two at least; one stays")
   func growth() throws {
     try pool.begin(start)
