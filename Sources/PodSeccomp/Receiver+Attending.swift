@@ -167,7 +167,7 @@ extension Receiver {
     {
       supervisor.expectHandler(of: arguments.int(2), in: arguments.int(1))
     }
-    let withSignals = Self.choosesThread(call) && host.thread.process.threads.count > 1
+    let withSignals = Self.choosesThread(call) && host.thread.process.mayHaveThreads
     return try supervisor.whilePinned(call, arguments, by: host.thread) {
       () throws(Errno) -> CallResult in
       switch try attached.perform(call, arguments, withSignals: withSignals) {

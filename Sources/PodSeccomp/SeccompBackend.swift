@@ -85,4 +85,11 @@ extension PodSetup {
     let isSeen = names.interposers.contains { !$0.calls.isDisjoint(with: Bootstrap.calls) }
     return isSeen ? nil : names.processes.space.memory as? PodArea
   }
+
+  /// Whether tasks may be made without anybody's being told: nobody wants to see that, nor has chosen their names.
+  var namesLate: Bool {
+    let births: Set<Syscall> = [.fork, .vfork, .clone]
+    return area != nil && configuration.restoredNames == nil
+      && !names.interposers.contains { !$0.calls.isDisjoint(with: births) }
+  }
 }

@@ -47,6 +47,7 @@ final class SeccompSession: BackendSession {
     }
     do throws(Errno) {
       try setup.area?.write(rules: SupervisionFilter.pageRules(for: setup))
+      if setup.namesLate { setup.area?.nameLate() }
     } catch {
       throw PodError(
         .invalidConfiguration, "the boundary table doesn't fit into the pod's processes",
@@ -73,6 +74,7 @@ final class SeccompSession: BackendSession {
     _ = CLinux_seccomp_set_flags(
       supervisor.listener.rawValue, CLinux_SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
     let ended = Promise<Void>()
+    if setup.namesLate { setup.names.processes.expect(supervisor) }
     do throws(Errno) {
       try supervisor.enterInit()
       HostReports.look(with: supervisor.launcher)

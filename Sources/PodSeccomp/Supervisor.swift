@@ -26,6 +26,8 @@ final class Supervisor: Sendable {
   let identities: [Identity]
   let pool: ReceiverPool
   let attendance = Attendance()
+  /// Held by who takes in a task.
+  let adoption = Adoption()
   /// What the page's code in the pod's processes has begun.
   let births = PageBirths()
   /// What of the pod lies in its processes; nil where nothing does.
@@ -252,8 +254,7 @@ final class Supervisor: Sendable {
   /// Whether a thread that asks still is who had its number, as the kernel says: some stay known for a while, or until the
   /// end of their process is told.
   func isThere(_ thread: PodThread) -> Bool {
-    ProcessStatus.number("Tgid", of: thread.tid) == Int(thread.process.tgid)
-      && thread.process.isThere
+    isThread(thread.tid, of: thread.process.tgid) && thread.process.isThere
   }
 
   /// Whether a task is a process, and the launcher may have made it.
@@ -329,6 +330,8 @@ final class Supervisor: Sendable {
   }
 
   /// Nobody has the number any more, or somebody else has.
+  func forget(_ thread: PodThread) { drop(thread) }
+
   private func drop(_ thread: PodThread) {
     threads.withLock { threads in
       if threads[thread.tid] === thread { threads[thread.tid] = nil }
@@ -421,7 +424,7 @@ final class Supervisor: Sendable {
 
   /// A thread is about to get one of ``LibrarySignal``.
   func expectHandler(of signal: Int32, in tid: Int32) {
-    guard let thread = thread(tid), thread.expectHandler(of: signal) else { return }
+    guard let thread = thread(tid) ?? adopt(tid), thread.expectHandler(of: signal) else { return }
     expectedHandlers.add(1, ordering: .relaxed)
   }
 
@@ -497,13 +500,17 @@ final class Supervisor: Sendable {
       case .wait4 where result > 0:
         let word = RemoteAddress(rawValue: transaction.physicalArguments[1])
         let status = word.isNull ? nil : try? transaction.read(Int32.self, at: word)
-        waited(for: Int32(truncatingIfNeeded: result), status: status)
+        let child = Int32(truncatingIfNeeded: result)
+        let isReaped = status.map { $0 & 0xFF != 0x7F && $0 != 0xFFFF } ?? true
+        meet(child, of: host.thread.process, isReaped: isReaped)
+        waited(for: child, status: status)
       case .waitid:
         let info = RemoteAddress(rawValue: transaction.physicalArguments[2])
         guard
           let child = try? transaction.read(
             Int32.self, at: info.advanced(by: SignalInfo.senderOffset)), child > 0
         else { return }
+        meet(child, of: host.thread.process, isReaped: kill(child, 0) != 0 && errno == ESRCH)
         waited(for: child, status: nil)
       default: break
       }
