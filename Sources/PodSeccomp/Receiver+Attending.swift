@@ -342,13 +342,13 @@ extension Receiver {
       call, arguments, at: instruction, keeping: waits ? Gate.firstReport(of: call) : nil,
       makesTask: true
     ) { child in
-      let isBound =
-        (try? transaction.bindNewborn(PhysicalName(rawValue: child.tid))) != nil
-      if isBound {
-        supervisor.born(child, of: host.thread, birth)
-      } else {
-        // Only a thread can find no name here: the pod is full. It must not run unnamed.
-        _ = Glibc.kill(child.tid, SIGKILL)
+      supervisor.adoption.withLock {
+        if (try? transaction.bindNewborn(PhysicalName(rawValue: child.tid))) != nil {
+          supervisor.born(child, of: host.thread, birth)
+        } else {
+          // Only a thread can find no name here: the pod is full. It must not run unnamed.
+          _ = Glibc.kill(child.tid, SIGKILL)
+        }
       }
       return waits
     }

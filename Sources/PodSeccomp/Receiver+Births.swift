@@ -114,7 +114,9 @@ extension Receiver {
       return
     }
     // It must not run unnamed. Its maker waits for the answer, and nobody else waits for it.
-    if supervisor.kinship(of: newborn)?.parent == process { _ = Glibc.kill(newborn.rawValue, SIGKILL) }
+    if supervisor.kinship(of: newborn)?.parent == process {
+      _ = Glibc.kill(newborn.rawValue, SIGKILL)
+    }
     answer(notification, .failure(.resourceTemporarilyUnavailable))
   }
 

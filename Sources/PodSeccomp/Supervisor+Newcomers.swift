@@ -35,8 +35,10 @@ final class Adoption: Sendable {
 /// ``Supervisor/adoption``, so that nobody is taken in twice.
 extension Supervisor: Newcomers, NewbornWitness {
   func takeIn(_ task: PhysicalName<ProcessID>) -> Bool {
-    // The launcher's children say who they are.
-    guard task.rawValue > 1, getpgid(task.rawValue) != podInit.processID else { return false }
+    // The launcher's children say who they are, and who stands still in its birth is about to be named.
+    guard task.rawValue > 1, getpgid(task.rawValue) != podInit.processID,
+      ProcessStatus.number("TracerPid", of: task.rawValue) == 0
+    else { return false }
     return takeInEarly(task.rawValue) != nil
   }
 

@@ -386,6 +386,8 @@ final class Supervisor: Sendable {
       add(thread: newborn.physical.rawValue, of: maker)
       return
     }
+    // By somebody who needed its name before.
+    if let known = process(newborn.physical.rawValue), known.name == newborn.virtual { return }
     if sharesMemory { maker.space.share() }
     let process = add(
       process: newborn.physical.rawValue, newborn.virtual,

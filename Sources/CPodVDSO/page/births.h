@@ -226,7 +226,8 @@ __attribute__((noinline)) long page_birth_begin(struct pod_page_birth *birth) {
 // As page_birth_end, of a maker that slept while its newborn was on its stack. The return address is lost.
 __attribute__((noinline)) long page_birth_woken(struct pod_page_birth *birth, long result) {
   page_birth_count_sharers(-1u);
-  struct pod_page_sleeper *sleeper = page_sleeper((word)page_ask(call_gettid), (word)birth);
+  struct pod_page_sleeper *sleeper = 0;
+  if (page_names_late()) sleeper = page_sleeper((word)page_ask(call_gettid), (word)birth);
   if (sleeper != 0) {
     birth->call.return_address = sleeper->return_address;
     word call = sleeper->call;

@@ -145,7 +145,7 @@ static __attribute__((noinline)) int32_t page_membership(int32_t process, int li
   if (view.slot != 0 && view.flags & POD_ENTRY_THREAD) {
     // Nobody tells of a thread's end.
     const word thread[6] = {(word)view.physical_name};
-    if (page_raw(call_getpgid, thread) < 0) return 0;
+    if (page_names_late() && page_raw(call_getpgid, thread) < 0) return 0;
     view = page_find_virtual(view.links[page_link_process]);
   }
   if (view.slot == 0 || view.flags & POD_ENTRY_THREAD) return 0;
