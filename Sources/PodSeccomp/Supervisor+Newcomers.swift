@@ -137,6 +137,8 @@ extension Supervisor: Newcomers, NewbornWitness {
       if isThere(thread) { return thread }
       lose(thread)
     }
+    // Who has ended has its name until it is waited for.
+    if let known = process(tid), known.isThere { return PodThread(tid: tid, process: known) }
     let physical = PhysicalName<ProcessID>(rawValue: tid)
     guard generations > 0, let kinship = kinship(of: physical) else { return nil }
     let isThread = kinship.process != physical

@@ -37,6 +37,8 @@ private final class NewbornKernel: NewbornWitness, Newcomers, @unchecked Sendabl
     case group
     /// Threads that have a number for a name.
     case threads
+    /// Who has a name, and has ended.
+    case ended
   }
 
   init(without removed: Protection? = nil) {
@@ -80,8 +82,9 @@ private final class NewbornKernel: NewbornWitness, Newcomers, @unchecked Sendabl
   }
 
   func takeInUnannounced(_ newborn: PhysicalName<ProcessID>) -> VirtualName<ProcessID>? {
-    if let entry = entry(newborn.rawValue) { return entry.virtual }
     guard let task = tasks[newborn.rawValue] else { return nil }
+    let known = try? names.processes.space.entry(newborn)
+    if let known, known.state == .live || removed != .ended { return known.virtual }
     let isThread = task.process != newborn.rawValue
     let parent = isThread ? task.process : task.parent
     let name = try? names.processes.initialize(
@@ -148,7 +151,7 @@ private final class Newborn {
   }
   let kernel: NewbornKernel
   let flags: UInt64
-  /// What its maker, and whoever waited for it, were told.
+  /// What it was told itself, and its maker, and whoever waited for it.
   private(set) var told: [VirtualName<ProcessID>] = []
   private let births: Int32
   private var hasCalled = false
@@ -184,7 +187,7 @@ private final class Newborn {
     switch event {
     case .calls:
       hasCalled = true
-      _ = kernel.takeInUnannounced(physical)
+      if let name = kernel.takeInUnannounced(physical) { told.append(name) }
     case .makerTells: tell(NewbornKernel.newborn)
     case .makerDies:
       kernel.tasks[NewbornKernel.maker] = nil
@@ -300,6 +303,11 @@ private final class Newborn {
   @Test("a group whose last known member goes is looked through")
   func groupOfTheDead() {
     #expect(violation(17, without: .group) != nil)
+  }
+
+  @Test("who was heard of and has ended is told of by the same name")
+  func ended() {
+    #expect(violation(17, without: .ended) != nil)
   }
 
   @Test("a maker that says somebody else's number gets no name for it")
