@@ -358,6 +358,9 @@ final class PodProcess: Sendable {
     }
   }
 
+  /// Whether somebody has told how it ended.
+  var isReported: Bool { state.withLock { $0.isReported } }
+
   /// - Returns: Whether nobody has told how it ended.
   func markReported() -> Bool {
     state.withLock { state in

@@ -152,9 +152,13 @@ struct Watcher {
   mutating func run() {
     while true {
       do throws(Errno) {
+        let mayWait = unwaited.isEmpty && unwatched.isEmpty ? -1 : pause
+        let looks = supervisor.lateWatches.areLookedAt
+        let isShort = looks && (mayWait < 0 || mayWait > LateWatches.moment)
         let report = try supervisor.podInit.nextReport(
-          milliseconds: unwaited.isEmpty && unwatched.isEmpty ? -1 : pause)
-        if let report { hear(report) } else { pause = min(pause * 2, Self.longest) }
+          milliseconds: isShort ? LateWatches.moment : mayWait)
+        if let report { hear(report) } else if !isShort { pause = min(pause * 2, Self.longest) }
+        supervisor.watchLate()
         // Thousands that end at once are not all looked at for each of them.
         guard report == nil || ContinuousClock.now >= nextLook else { continue }
         let begin = ContinuousClock.now

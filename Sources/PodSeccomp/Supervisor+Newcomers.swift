@@ -173,7 +173,7 @@ extension Supervisor: Newcomers, NewbornWitness {
       }
       // It may have ended, which is told as soon as somebody watches.
       setup.events(.started(name, physical, parent: maker.process))
-      let process = add(process: tid, name, space)
+      let process = add(process: tid, name, space, maySoonEnd: true)
       process.mayBeOutOfReach = true
       process.dumpable = family?.dumpable
       process.hasOwnFilters = family?.hasOwnFilters ?? false

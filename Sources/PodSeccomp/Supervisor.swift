@@ -26,6 +26,7 @@ final class Supervisor: Sendable {
   let identities: [Identity]
   let pool: ReceiverPool
   let attendance = Attendance()
+  let lateWatches = LateWatches()
   /// Held by who takes in a task.
   let adoption = Adoption()
   /// What the page's code in the pod's processes has begun.
@@ -286,10 +287,13 @@ final class Supervisor: Sendable {
     setup.events(.credentialsChanged(process.name))
   }
 
-  /// Takes in a process that stands still, and lets init watch for its end.
-  func add(process tgid: Int32, _ name: VirtualName<ProcessID>, _ space: AddressSpace)
-    -> PodProcess
-  {
+  /// Takes in a process, and lets init watch for its end.
+  ///
+  /// - Parameter maySoonEnd: Whether it may have ended before anybody needs to watch it.
+  func add(
+    process tgid: Int32, _ name: VirtualName<ProcessID>, _ space: AddressSpace,
+    maySoonEnd: Bool = false
+  ) -> PodProcess {
     let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(tgid, 0))
     let identity =
       pidfd.rawValue >= 0 ? ProcessIdentity(pidfd: pidfd.rawValue, tgid: tgid) : nil
@@ -305,15 +309,31 @@ final class Supervisor: Sendable {
     }
     if let former { processEnded(former) }
     add(thread: tgid, of: process)
-    if pidfd.rawValue >= 0 {
-      do throws(Errno) {
-        try podInit.watch(pidfd: pidfd.rawValue, tag: process.tag)
-      } catch {
-        if !isEnding { fail("the pod's init can't watch a process: \(error)") }
+    if pidfd.rawValue < 0 { return process }
+    if maySoonEnd {
+      let copy = pidfd.release()
+      if let wakes = lateWatches.add(pidfd: copy, tag: process.tag) {
+        if wakes, !podInit.wake() { watchLate(all: true) }
+      } else {
+        watch(copy, tag: process.tag)
+        Glibc.close(copy)
       }
+    } else {
+      watch(pidfd.rawValue, tag: process.tag)
     }
     return process
   }
+
+  private func watch(_ pidfd: Int32, tag: UInt64) {
+    do throws(Errno) {
+      try podInit.watch(pidfd: pidfd, tag: tag)
+    } catch {
+      if !isEnding { fail("the pod's init can't watch a process: \(error)") }
+    }
+  }
+
+  /// Lets init watch those that didn't end soon.
+  func watchLate(all: Bool = false) { lateWatches.look(all: all) { watch($0, tag: $1) } }
 
   @discardableResult
   func add(thread tid: Int32, of process: PodProcess) -> PodThread {
@@ -618,6 +638,7 @@ final class Supervisor: Sendable {
 
   func forget(_ process: PodProcess) {
     process.forget()
+    lateWatches.remove(tag: process.tag)
     processes.withLock { processes in
       processes.byTag[process.tag] = nil
       if processes.byNumber[process.tgid] === process { processes.byNumber[process.tgid] = nil }
@@ -650,7 +671,9 @@ final class Supervisor: Sendable {
 
   /// Takes note of an end, once, and tells of it as soon as it is known how.
   func processEnded(_ process: PodProcess, _ status: TerminationStatus? = nil) {
-    if let status = status ?? ProcessEnd.status(of: process), process.markReported() {
+    if !process.isReported, let status = status ?? ProcessEnd.status(of: process),
+      process.markReported()
+    {
       setup.events(.ended(process.name, status))
     }
     hearNewborns(of: process)

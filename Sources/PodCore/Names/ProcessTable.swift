@@ -740,14 +740,12 @@ public final class ProcessTable: Sendable {
   /// group, whose name goes with the last member.
   private func hearGroup(of process: VirtualName<ProcessID>) {
     guard let unheard, let entry = try? space.entry(process), !entry.isThread, !entry.isReaped,
-      entry.state != .allocated, space.uses(of: entry.group) <= Self.usesByOne,
+      entry.state != .allocated,
+      space.uses(of: entry.group) == (entry.session == entry.group ? 2 : 1),
       let group = try? space.entry(entry.group), group.physical.rawValue > 0
     else { return }
     unheard.takeInMembers(ofGroup: group.physical)
   }
-
-  /// A process uses a number as that of its group and as that of its session.
-  private static let usesByOne = 2
 
   /// The name of a child that was waited for, or is gone unasked, before anybody had heard of it: as it was told to whoever
   /// waited for it, or another one, which is nobody's from now on.
