@@ -39,6 +39,8 @@ private final class NewbornKernel: NewbornWitness, Newcomers, @unchecked Sendabl
     case threads
     /// Who has a name, and has ended.
     case ended
+    /// Whose maker is killed while it tells.
+    case orphans
   }
 
   init(without removed: Protection? = nil) {
@@ -68,17 +70,21 @@ private final class NewbornKernel: NewbornWitness, Newcomers, @unchecked Sendabl
 
   // MARK: NewbornWitness
 
-  private var looks = 0
-
   func kinship(of task: PhysicalName<ProcessID>) -> Kinship? {
-    looks += 1
-    if removed == .kinship || removed == .secondLook && looks > 1 {
+    if removed == .kinship {
       return Kinship(process: task, parent: PhysicalName(rawValue: Self.maker))
     }
     return tasks[task.rawValue].map {
       Kinship(
         process: PhysicalName(rawValue: $0.process), parent: PhysicalName(rawValue: $0.parent))
     }
+  }
+
+  func isOfFamily(_ task: PhysicalName<ProcessID>) -> Bool {
+    if removed == .secondLook { return true }
+    guard let found = tasks[task.rawValue] else { return false }
+    if removed == .orphans { return found.parent == Self.maker }
+    return found.parent == Self.maker || found.parent == Self.podInit
   }
 
   func takeInUnannounced(_ newborn: PhysicalName<ProcessID>) -> VirtualName<ProcessID>? {
@@ -328,6 +334,18 @@ private final class Newborn {
       }
       birth.happen(.makerTells)
       #expect((birth.kernel.entry(NewbornKernel.newborn) == nil) == (removed == nil))
+    }
+  }
+
+  @Test("a newborn whose maker is killed while it tells of it keeps its name")
+  func orphan() {
+    for removed in [nil, NewbornKernel.Protection.orphans] {
+      let birth = Newborn(without: removed)
+      birth.kernel.meanwhile = {
+        birth.kernel.tasks[NewbornKernel.newborn]?.parent = NewbornKernel.podInit
+      }
+      birth.happen(.makerTells)
+      #expect((birth.kernel.entry(NewbornKernel.newborn) != nil) == (removed == nil))
     }
   }
 

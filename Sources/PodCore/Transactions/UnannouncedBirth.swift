@@ -28,8 +28,9 @@ package enum UnannouncedBirth {
       guard let taken = name else {
         return isThread ? VirtualName(rawValue: newborn.rawValue) : nil
       }
-      // It may have been waited for since the kernel was asked, and then its number be anybody's.
-      if !isKin(newborn, flags, physical, witness) {
+      // It may have been waited for since the kernel was asked, and then its number be anybody's. If its maker has been killed, it
+      // is somebody else's child, and known.
+      if !witness.isOfFamily(newborn) {
         witness.takeBack(newborn, taken)
         name = nil
       }
@@ -54,6 +55,8 @@ package enum UnannouncedBirth {
 package protocol NewbornWitness {
   /// The family of a task; nil when there is no such task.
   func kinship(of task: PhysicalName<ProcessID>) -> Kinship?
+  /// Whether a task belongs to a process of the pod, or is the child of one, or of init. Nobody outside is.
+  func isOfFamily(_ task: PhysicalName<ProcessID>) -> Bool
   /// Gives a task its name if it has none.
   ///
   /// - Returns: nil when there is none for it.
