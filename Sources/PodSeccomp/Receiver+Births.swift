@@ -175,8 +175,14 @@ extension Receiver {
       return
     }
     if let thread = supervisor.thread(notification.tid), supervisor.isThere(thread) {
-      // Its maker has told of it, and of its own end since; or it isn't one.
-      answer(notification, .success(Int(supervisor.caller(thread).thread.rawValue)))
+      // Its maker has told of it, and of its own end since; or somebody else has needed its name; or it isn't one.
+      let name = VirtualName<ProcessID>(rawValue: supervisor.caller(thread).thread.rawValue)
+      if let birth = supervisor.births.announced(ticket),
+        birth.flags & CloneFlags.childSetTID != 0
+      {
+        store(name, at: birth.words.own, of: birth, notification)
+      }
+      answer(notification, .success(Int(name.rawValue)))
     } else if let thread = supervisor.adopt(notification.tid) {
       let name = VirtualName<ProcessID>(rawValue: supervisor.caller(thread).thread.rawValue)
       guard confirm(notification, name) else { return }
@@ -196,7 +202,7 @@ extension Receiver {
   func takeInNewborn(_ notification: Notification) -> PodThread? {
     guard supervisor.area != nil else { return nil }
     let named =
-      supervisor.births.count > 0 ? (try? name(notification, ticket: nil)) ?? nil : nil
+      supervisor.namesLate ? nil : (try? name(notification, ticket: nil)) ?? nil
     // Nobody has announced it: any program can make a child where the page's code is.
     let taken =
       named != nil ? supervisor.thread(notification.tid) : supervisor.adopt(notification.tid)
@@ -317,7 +323,8 @@ extension Supervisor: BirthWitness {
   /// Takes in a task that has been made, and hasn't said so.
   func takeInEarly(_ tid: Int32) -> PodThread? {
     adoption.withLock {
-      if births.count > 0,
+      // Where nobody need announce births, one who says nothing is of none that was announced.
+      if !namesLate,
         (try? births.bind(PhysicalName(rawValue: tid), self)) ?? nil != nil
       {
         return thread(tid)

@@ -27,6 +27,8 @@ final class Supervisor: Sendable {
   let pool: ReceiverPool
   let attendance = Attendance()
   let lateWatches = LateWatches()
+  /// Whether tasks may be made without anybody's being told.
+  let namesLate: Bool
   /// Held by who takes in a task.
   let adoption = Adoption()
   /// What the page's code in the pod's processes has begun.
@@ -86,6 +88,7 @@ final class Supervisor: Sendable {
     pool = ReceiverPool()
     filterCount = ProcessStatus.Disturbances(of: launcher)?.filters ?? 0
     area = setup.area
+    namesLate = setup.namesLate
   }
 
   private static func identities(_ setup: PodSetup) -> [Identity] {

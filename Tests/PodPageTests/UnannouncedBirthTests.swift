@@ -81,7 +81,7 @@ private final class NewbornKernel: NewbornWitness, Newcomers, @unchecked Sendabl
   }
 
   func isOfFamily(_ task: PhysicalName<ProcessID>) -> Bool {
-    if removed == .secondLook { return true }
+    if removed == .secondLook || removed == .kinship { return true }
     guard let found = tasks[task.rawValue] else { return false }
     if removed == .orphans { return found.parent == Self.maker }
     return found.parent == Self.maker || found.parent == Self.podInit

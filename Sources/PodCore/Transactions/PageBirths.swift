@@ -405,6 +405,9 @@ package final class PageBirths: Sendable {
 
   private static let keptOrphaned = 64
 
+  /// The birth that a newborn says it is of. Nobody but the newborn says that it is so.
+  package func announced(_ ticket: Int32) -> PageBirth? { birth(ticket) }
+
   /// The birth that a newborn says it is of, if its maker was killed in it. Nobody but the newborn says that it is so.
   package func orphaned(_ ticket: Int32) -> PageBirth? {
     state.withLock { $0.orphaned.last { $0.ticket == ticket } }
