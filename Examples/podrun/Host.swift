@@ -16,7 +16,8 @@ enum Host {
     if access("/proc/self/cmdline", R_OK) != 0 {
       return "/proc isn't mounted: mount it (mount -t proc proc /proc)"
     }
-    return hasThreads(5)
+    // libdispatch's manager and two workers, the relay, a backend's; and, as processes count too, init and the program.
+    return hasThreads(7)
       ? nil
       : "no threads are to be had: raise the limit of processes (ulimit -u, or the container's limit of pids)"
   }

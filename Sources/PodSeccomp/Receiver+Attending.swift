@@ -24,8 +24,9 @@ extension Receiver {
       answer(notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
       return nil
     }
-    if notification.number != Int(Syscall.sched_setaffinity.rawValue) {
-      attached.stayTogether()
+    switch Syscall(rawValue: UInt16(notification.number)) {
+    case .sched_setaffinity, .sched_getaffinity: break
+    default: attached.stayTogether()
     }
     // Until here the number could have become another's.
     guard answer(notification, .success(0)) else {

@@ -49,11 +49,12 @@ int main(void) {
   CHECK(raise(SIGUSR1) == 0);
   CHECK_EQUAL(hits, 5);
 
-  cpu_set_t cpus;
-  CHECK(pthread_getaffinity_np(thread, sizeof cpus, &cpus) == 0);
-  CHECK(pthread_getaffinity_np(pthread_self(), sizeof cpus, &cpus) == 0);
-  CHECK(sched_getaffinity(thread_name, sizeof cpus, &cpus) == 0);
-  CHECK(sched_getaffinity(getpid(), sizeof cpus, &cpus) == 0);
+  cpu_set_t all, cpus;
+  CHECK(sched_getaffinity(0, sizeof all, &all) == 0);
+  CHECK(pthread_getaffinity_np(thread, sizeof cpus, &cpus) == 0 && CPU_EQUAL(&cpus, &all));
+  CHECK(pthread_getaffinity_np(pthread_self(), sizeof cpus, &cpus) == 0 && CPU_EQUAL(&cpus, &all));
+  CHECK(sched_getaffinity(thread_name, sizeof cpus, &cpus) == 0 && CPU_EQUAL(&cpus, &all));
+  CHECK(sched_getaffinity(getpid(), sizeof cpus, &cpus) == 0 && CPU_EQUAL(&cpus, &all));
   int policy;
   struct sched_param parameter;
   CHECK(pthread_getschedparam(thread, &policy, &parameter) == 0);
