@@ -177,7 +177,7 @@ extension Receiver {
     if let thread = supervisor.thread(notification.tid), supervisor.isThere(thread) {
       // Its maker has told of it, and of its own end since; or somebody else has needed its name; or it isn't one.
       let name = VirtualName<ProcessID>(rawValue: supervisor.caller(thread).thread.rawValue)
-      if let birth = supervisor.births.announced(ticket),
+      if let birth = supervisor.births.announced(ticket) ?? supervisor.births.orphaned(ticket),
         birth.flags & CloneFlags.childSetTID != 0
       {
         store(name, at: birth.words.own, of: birth, notification)
