@@ -138,9 +138,16 @@ extension Supervisor: Newcomers, NewbornWitness {
       lose(thread)
     }
     // Who has ended has its name until it is waited for.
-    if let known = process(tid), known.isThere { return PodThread(tid: tid, process: known) }
+    let former = process(tid)
+    if let former, former.isThere { return PodThread(tid: tid, process: former) }
     let physical = PhysicalName<ProcessID>(rawValue: tid)
     guard generations > 0, let kinship = kinship(of: physical) else { return nil }
+    // Whoever had the number has been waited for, and nobody has told yet.
+    if let former {
+      processEnded(former)
+      reapIfGone(former)
+    }
+    names.processes.exited(physical)
     let isThread = kinship.process != physical
     let relative = isThread ? kinship.process : kinship.parent
     let isInits = !isThread && relative.rawValue == podInit.processID

@@ -719,6 +719,7 @@ final class Supervisor: Sendable {
   /// Gives up the name of a process that the kernel has reaped by itself.
   ///
   /// - Returns: Whether nobody can wait for it any more.
+  @discardableResult
   func reapIfGone(_ process: PodProcess) -> Bool {
     if process.isThere { return false }
     // Init tells of its own children when it has waited for them.
