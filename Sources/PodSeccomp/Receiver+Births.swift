@@ -161,6 +161,7 @@ extension Receiver {
   }
 
   func greetNewborn(_ notification: Notification) {
+    counts.took(hypercall: POD_HYPERCALL_BORN.rawValue)
     let ticket = Int32(truncatingIfNeeded: notification.arguments.c)
     do throws(Errno) {
       if let name = try name(notification, ticket: ticket) {

@@ -183,7 +183,7 @@ extension Supervisor: Newcomers, NewbornWitness {
       let process = add(process: tid, name, space, maySoonEnd: true)
       process.mayBeOutOfReach = true
       process.dumpable = family?.dumpable
-      process.hasOwnFilters = family?.hasOwnFilters ?? false
+      if family?.hasOwnFilters ?? false { filtersCalls(process) }
       return thread(tid) ?? PodThread(tid: tid, process: process)
     } catch {
       return nil

@@ -35,9 +35,16 @@ final class Supervisor: Sendable {
   let births = PageBirths()
   /// What of the pod lies in its processes; nil where nothing does.
   let area: PodArea?
-  let awaitedAreas = AwaitedAreas()
+  /// How many address spaces are still to get it.
+  let awaitedAreas = Count()
+  /// How many execs have gone on by themselves, and aren't known to have succeeded or failed.
+  let execsUnderWay = Count()
   /// How many filters each process of the pod has that has none of its own.
   let filterCount: Int
+  /// By call number, whether the page answers it, or makes it with less effort than a notification; empty where call sites aren't
+  /// patched, since a signal may let a caller go on of whom a receiver has heard.
+  private let gaining: [Bool]
+  let knownSites = KnownSites()
 
   /// An answer that is constant per task.
   enum Identity: UInt8 {
@@ -75,7 +82,7 @@ final class Supervisor: Sendable {
 
   init(
     _ setup: PodSetup, podInit: PodInit, listener: consuming OwnedDescriptor, launcher: Int32,
-    isScoped: Bool
+    isScoped: Bool, keepsCallers: Bool = false
   ) {
     self.setup = setup
     names = setup.names
@@ -89,7 +96,17 @@ final class Supervisor: Sendable {
     filterCount = ProcessStatus.Disturbances(of: launcher)?.filters ?? 0
     area = setup.area
     namesLate = setup.namesLate
+    gaining =
+      keepsCallers && setup.area != nil
+      ? SupervisionFilter.gainingCalls(for: setup, isScoped: isScoped) : []
   }
+
+  /// Whether a call costs less where its site is patched.
+  func gains(_ call: Syscall) -> Bool {
+    Int(call.rawValue) < gaining.count && gaining[Int(call.rawValue)]
+  }
+  /// Whether call sites are patched.
+  var patchesSites: Bool { !gaining.isEmpty }
 
   private static func identities(_ setup: PodSetup) -> [Identity] {
     guard !setup.configuration.tracesCalls else { return [] }
@@ -269,6 +286,10 @@ final class Supervisor: Sendable {
 
   func process(_ tgid: Int32) -> PodProcess? { processes.withLock { $0.byNumber[tgid] } }
 
+  func processes(sharing space: AddressSpace) -> [PodProcess] {
+    processes.withLock { $0.byTag.values.filter { $0.space === space } }
+  }
+
   func process(tag: UInt64) -> PodProcess? { processes.withLock { $0.byTag[tag] } }
 
   func caller(_ thread: PodThread) -> Caller {
@@ -311,6 +332,7 @@ final class Supervisor: Sendable {
       return (process, former)
     }
     if let former { processEnded(former) }
+    if let word = identity?.word { try? names.processes.space.setIdentity(word, of: name) }
     add(thread: tgid, of: process)
     if pidfd.rawValue < 0 { return process }
     if maySoonEnd {
@@ -417,8 +439,14 @@ final class Supervisor: Sendable {
       sharesMemory ? maker.space : AddressSpace(copying: maker.space))
     process.dumpable = maker.dumpable
     process.mayBeOutOfReach = maker.mayBeOutOfReach
-    process.hasOwnFilters = maker.hasOwnFilters
+    if maker.hasOwnFilters { filtersCalls(process) }
     setup.events(.started(newborn.virtual, newborn.physical, parent: newborn.parent))
+  }
+
+  /// A process may have filters of its own from now on: the pod's code in it is to know.
+  func filtersCalls(_ process: PodProcess) {
+    process.hasOwnFilters = true
+    try? names.processes.space.setFiltered(process.name)
   }
 
   /// The words in memory that `clone` stores the newborn's number in become its virtual name, but for those that the
@@ -561,6 +589,7 @@ final class Supervisor: Sendable {
     process.dumpable = nil
     process.mayBeOutOfReach = true
     process.speaksForInit = false
+    process.hasExecuted = true
     if let launch = process.takeLaunch() {
       process.whenEnded(launch.ended)
       launch.answer(.success(process.name))
@@ -674,9 +703,13 @@ final class Supervisor: Sendable {
 
   /// Takes note of an end, once, and tells of it as soon as it is known how.
   func processEnded(_ process: PodProcess, _ status: TerminationStatus? = nil) {
-    if !process.isReported, let status = status ?? ProcessEnd.status(of: process),
-      process.markReported()
-    {
+    let end =
+      status == nil && !process.isReported || process.hasExecUnderWay
+      ? ProcessEnd(of: process) : nil
+    if process.hasExecUnderWay {
+      settleExec(ofEnded: process, wasMadeOnly: end?.wasMadeOnly)
+    }
+    if let status = status ?? end?.status, process.markReported() {
       setup.events(.ended(process.name, status))
     }
     hearNewborns(of: process)
@@ -770,25 +803,34 @@ extension TerminationStatus {
 }
 
 /// How processes that nobody has waited for have ended.
-private enum ProcessEnd {
+private struct ProcessEnd {
+  let status: TerminationStatus
+  /// Whether it has executed no program since it was made.
+  let wasMadeOnly: Bool
+
   /// nil when the process has not ended, or is gone.
   ///
-  /// Source: proc_pid_stat(5), fields 3 and 52.
-  static func status(of process: PodProcess) -> TerminationStatus? {
+  /// Source: proc_pid_stat(5), fields 3, 9 and 52; include/linux/sched.h, PF_FORKNOEXEC.
+  init?(of process: PodProcess) {
+    let madeOnly: UInt32 = 0x40
     guard let file = try? FileDescriptor.open("/proc/\(process.tgid)/stat", .readOnly) else {
       return nil
     }
     defer { try? file.close() }
-    let status = withUnsafeTemporaryAllocation(byteCount: 2048, alignment: 1) { buffer -> Int32? in
+    let found = withUnsafeTemporaryAllocation(byteCount: 2048, alignment: 1) {
+      buffer -> (status: Int32, flags: UInt32)? in
       guard let count = try? file.read(into: buffer),
         let end = buffer[..<count].lastIndex(of: UInt8(ascii: ")"))
       else { return nil }
       let text = String(decoding: buffer[(end + 1)..<count], as: UTF8.self)
       let fields = text.split(whereSeparator: { $0 == " " || $0 == "\n" })
-      guard fields.first == "Z", fields.count > 49 else { return nil }
-      return Int32(fields[49])
+      guard fields.first == "Z", fields.count > 49, let status = Int32(fields[49]),
+        let flags = UInt32(fields[6])
+      else { return nil }
+      return (status, flags)
     }
-    guard let status, process.isThere else { return nil }
-    return TerminationStatus(waitStatus: status)
+    guard let found, process.isThere else { return nil }
+    status = TerminationStatus(waitStatus: found.status)
+    wasMadeOnly = found.flags & madeOnly != 0
   }
 }
