@@ -35,14 +35,19 @@ public struct PodStatistics: Sendable, Hashable {
     difference.notifications = Self.difference(notifications, earlier.notifications)
     difference.hypercalls = Self.difference(hypercalls, earlier.hypercalls)
     difference.attaches = Self.difference(attaches, earlier.attaches)
-    difference.injections -= earlier.injections
-    difference.stops -= earlier.stops
+    difference.injections = Self.difference(injections, earlier.injections)
+    difference.stops = Self.difference(stops, earlier.stops)
     return difference
   }
 
   private static func difference<Key>(
     _ counts: [Key: UInt64], _ earlier: [Key: UInt64]
   ) -> [Key: UInt64] {
-    counts.merging(earlier) { $0 - $1 }.filter { $0.value > 0 }
+    counts.merging(earlier) { difference($0, $1) }
+      .filter { counts[$0.key] != nil && $0.value > 0 }
+  }
+
+  private static func difference(_ count: UInt64, _ earlier: UInt64) -> UInt64 {
+    count > earlier ? count - earlier : 0
   }
 }

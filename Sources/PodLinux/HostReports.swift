@@ -77,15 +77,15 @@ package enum HostReports {
     CLinux_ptrace_detach(process, 0)
   }
 
-  /// Whether the host program may hear of a child by SIGCHLD: by a handler, or where the signal is blocked by a descriptor or a
-  /// wait. If not, a report is taken by a thread that waits, or by one that looks now and then, which a trial would hardly meet.
+  /// Whether the host program may hear of a child by SIGCHLD: by a handler, or where its first thread blocks the signal for
+  /// a descriptor or a wait. If not, a report is taken by a thread that waits, or by one that looks now and then, which a
+  /// trial would hardly meet.
   private static var hearsOfChildren: Bool {
     var action = sigaction()
-    var blocked = sigset_t()
-    guard sigaction(SIGCHLD, nil, &action) == 0, pthread_sigmask(SIG_BLOCK, nil, &blocked) == 0
-    else { return true }
+    guard sigaction(SIGCHLD, nil, &action) == 0 else { return true }
     let handler = unsafeBitCast(action.__sigaction_handler.sa_handler, to: UInt.self)
-    return handler > 1 || sigismember(&blocked, SIGCHLD) != 0
+    let blocked = ProcessStatus.mask("SigBlk", of: getpid()) ?? .max
+    return handler > 1 || blocked >> UInt64(SIGCHLD - 1) & 1 != 0
   }
 
   /// Whether one waits for children without saying which, and not for its own alone.

@@ -22,6 +22,10 @@ struct CallSites {
     var seen: UInt32 = 0
     var next: UInt32
   }
+  /// Sites that were due while another process shared the memory, as the child of a vfork does, which posix_spawn has set all
+  /// handlers.
+  private var waiting: [(end: RemoteAddress, call: Syscall)] = []
+  private static let mostWaiting = 8
   private static let slots = Int(POD_TRAMPOLINES_SIZE / POD_TRAMPOLINE_SIZE)
   /// So many sites are looked at: code that moves about would leave more and more of them.
   private static let most = 256
@@ -59,6 +63,22 @@ struct CallSites {
     if isDue { count.next = max(count.next, 1).multipliedReportingOverflow(by: 4).partialValue }
     calls[end.rawValue] = count
     return isDue
+  }
+
+  /// Keeps a site for when nobody else shares the memory.
+  mutating func keepWaiting(_ end: RemoteAddress, _ call: Syscall) {
+    guard waiting.count < Self.mostWaiting, !waiting.contains(where: { $0.end == end }) else {
+      return
+    }
+    waiting.append((end, call))
+  }
+
+  var hasWaiting: Bool { isOpen && !waiting.isEmpty }
+
+  /// Hands over the sites that were kept.
+  mutating func takeWaiting() -> [(end: RemoteAddress, call: Syscall)] {
+    defer { waiting = [] }
+    return waiting
   }
 
   /// Puts a site's trampoline into its page.
@@ -154,13 +174,18 @@ extension Receiver {
       let savesAttach = KnownSites.savesAttach(call)
       let isFirst = savesAttach && sites.begin() && !supervisor.knownSites.isEmpty
       let isDue = sites.isDue(end, from: savesAttach ? 1 : Self.callsBeforePatching)
-      guard isFirst || isDue, space.sharers == 1,
+      guard isFirst || isDue,
         let state = ProcessStatus.Disturbances(of: notification.tid), state.tracer == 0,
-        let memory = memory(of: notification), !isShared(memory, area),
-        let trampolines = CallSites.trampolines(in: memory, area: area.base),
+        let memory = memory(of: notification)
+      else { return nil }
+      guard space.sharers == 1, !isShared(memory, area) else {
+        if isDue { sites.keepWaiting(end, call) }
+        return nil
+      }
+      guard let trampolines = CallSites.trampolines(in: memory, area: area.base),
         let text = CodeMapping.text(around: end, trampolines: trampolines, of: notification.tid)
       else { return nil }
-      let isAlone = state.threads == 1 && process.threads.count == 1
+      let isAlone = state.threads == 1 && !process.mayHaveThreads
       let prepare = { (sites: inout CallSites, end, call) in
         self.prepare(end, of: call, &sites, space, memory, trampolines, area, isAlone: isAlone)
       }
@@ -189,6 +214,30 @@ extension Receiver {
     return true
   }
 
+  /// Patches the sites that were due while others shared the memory of a process that has just waited for one of them.
+  func patchWaitingSites(of notification: Notification, _ thread: PodThread) {
+    let process = thread.process
+    let space = process.space
+    guard let area = supervisor.area, !process.hasOwnFilters, !process.speaksForInit, space.hasArea
+    else { return }
+    space.withCallSites { sites in
+      guard sites.hasWaiting, space.sharers == 1, !process.mayHaveThreads,
+        let state = ProcessStatus.Disturbances(of: notification.tid), state.tracer == 0,
+        state.threads == 1, let memory = memory(of: notification), !isShared(memory, area),
+        let trampolines = CallSites.trampolines(in: memory, area: area.base)
+      else { return }
+      for (end, call) in sites.takeWaiting() {
+        guard
+          CodeMapping.text(around: end, trampolines: trampolines, of: notification.tid) != nil,
+          let (site, jump) = prepare(
+            end, of: call, &sites, space, memory, trampolines, area, isAlone: true)
+        else { continue }
+        sites.forget(site)
+        try? memory.writeCode(site.start, bytes: jump)
+      }
+    }
+  }
+
   /// Has a caller patch its site itself, and make its call again.
   private func patchAmongThreads(
     _ notification: Notification, _ call: Syscall, _ thread: PodThread, _ change: TextChange
@@ -208,8 +257,8 @@ extension Receiver {
     return (try? memory.read(cache, as: pod_page_cache.self).sharers) != 0
   }
 
-  /// With which call a site is patched whose calls are answered at once: doing it costs as much as 4 to 10 notifications.
-  private static let callsBeforePatching: UInt32 = 8
+  /// With which call a site is patched whose calls are answered at once (docs/findings.md, "Patching a call site").
+  private static let callsBeforePatching: UInt32 = 3
 
   /// Makes a trampoline for a call's site.
   ///

@@ -245,6 +245,7 @@ extension Receiver {
 
   func endWait(_ notification: Notification, _ thread: PodThread) {
     let words = notification.arguments
+    patchWaitingSites(of: notification, thread)
     guard case .success(let number) = CallResult(word: words.d) else {
       supervisor.reapGone(childrenOf: thread.process.name)
       answer(notification, CallResult(word: words.d))

@@ -11,7 +11,11 @@ struct CountTests {
   func call(_ name: String) async throws {
     let bound = try #require(Bounds.calls.first { $0.call == name })
     let program = try await TestPrograms.benchmark("micro_costs")
-    try await compare(bound, few: 5, many: 45) { pod, count in
+    // With fewer, the pod's code may not be there yet, and sites not be patched.
+    try await compare(bound, few: 40, many: 80) { pod, count in
+      if name == "kill", pod.containment.parts[.processes]?.strength != .kernel {
+        try Test.cancel("the supervisor sends signals where Landlock doesn't keep them in the pod")
+      }
       try await Self.run([program, name, "\(count)"], in: pod)
     }
   }
@@ -134,23 +138,29 @@ struct CountTests {
       try await body(pod, few)
       let second = pod.statistics
       try await body(pod, many)
-      let difference = pod.statistics.since(second).since(second.since(first))
-      Self.check(bound, difference, per: Double(many - few))
+      let (base, all) = (second.since(first), pod.statistics.since(second))
+      Self.check(bound, all, without: base, per: Double(many - few))
     }
   }
 
-  private static func check(_ bound: CallBound, _ statistics: PodStatistics, per count: Double) {
-    let notifications = Double(statistics.notificationCount) / count
-    let attaches = Double(statistics.attachCount) / count
-    let injections = Double(statistics.injections) / count
+  private static func check(
+    _ bound: CallBound, _ all: PodStatistics, without base: PodStatistics = PodStatistics(),
+    per count: Double
+  ) {
+    func each(_ value: (PodStatistics) -> UInt64) -> Double {
+      (Double(value(all)) - Double(value(base))) / count
+    }
+    let notifications = each(\.notificationCount)
+    let attaches = each(\.attachCount)
+    let injections = each(\.injections)
     print(
       "cost of \(bound.call): \(notifications) notifications, \(attaches) attaches, \(injections) injections"
     )
     // A signal that comes first makes a program call again now and then.
     let now = 1.05
-    #expect(notifications <= bound.notifications * now, "\(statistics)")
-    #expect(attaches <= bound.attaches * now, "\(statistics)")
-    #expect(injections <= bound.injections * now, "\(statistics)")
+    #expect(notifications <= bound.notifications * now, "\(all)")
+    #expect(attaches <= bound.attaches * now, "\(all)")
+    #expect(injections <= bound.injections * now, "\(all)")
   }
 
   private static nonisolated(nonsending) func run(_ command: [String], in pod: Pod) async throws {

@@ -565,9 +565,10 @@ int main(int count, char **arguments) {
   state = (uint64_t)atol(arguments[2]);
   rounds = atoi(arguments[3]);
   CHECK(outsider > 1);
+  // Before the area comes: with it come the patches of what makes and waits for processes.
+  keep_text();
   find_area();
   if (base == NULL) return no_pod;
-  keep_text();
   volatile int *over = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   CHECK(over != MAP_FAILED);
   pid_t other = fork();

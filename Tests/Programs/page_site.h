@@ -8,6 +8,7 @@
 static char *page;
 
 static inline void find_page(void) {
+  let_area_come();
   FILE *maps = fopen("/proc/self/maps", "r");
   CHECK(maps != NULL);
   char line[512];

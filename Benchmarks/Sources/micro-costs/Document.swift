@@ -14,6 +14,9 @@ struct Document {
       from.upperBound <= to.lowerBound
     else { throw ValidationError("\(path) doesn't have the lines \(begin)and \(end)") }
     var middle = tables.map { table($0) }.joined(separator: "\n")
+    if let results = tables.first {
+      middle += "\n### What the supervisor is asked\n\n" + asked(results)
+    }
     middle += "\n" + footprints.map { "- \($0.sentence)" }.joined(separator: "\n")
     middle += "\n" + (["On \(machine)."] + notes).map { "- \($0)" }.joined(separator: "\n") + "\n"
     try (text[..<from.upperBound] + middle + text[to.lowerBound...])
@@ -32,17 +35,29 @@ struct Document {
   private func table(_ results: Results) -> String {
     var lines = [
       results.isPinned ? "### With the work on one CPU" : "### Unpinned", "",
-      "| work | baseline | pod : baseline | ptrace | proot | target | |",
-      "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
+      "| work | baseline | pod : baseline | ptrace | proot | asked | target | |",
+      "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for row in results.measured {
       let cells = [
         results.title(row), results.native(row), results.pod(row), results.ratio(row, .ptrace),
-        results.ratio(row, .proot), results.target(row), results.verdict(row),
+        results.ratio(row, .proot), results.accounts[row.key]?.summary ?? "", results.target(row),
+        results.verdict(row),
       ]
       lines.append("| \(cells.joined(separator: " | ")) |")
     }
     return lines.joined(separator: "\n") + "\n"
+  }
+
+  /// For which calls: of what is made of several.
+  private func asked(_ results: Results) -> String {
+    results.measured.filter { $0.plot == .processes }.compactMap { row in
+      guard let account = results.accounts[row.key], !account.calls.isEmpty else { return nil }
+      var unit = ""
+      if case .command(let kind) = row.work, kind == .make { unit = ", a file" }
+      if case .command(let kind) = row.work, kind == .shells { unit = ", a shell" }
+      return "- \(results.title(row))\(unit): \(account.sentence)\n"
+    }.joined()
   }
 
   /// A line a row: place, title, target, and the ratios' median and quartiles in the pod, under ptrace and under proot.

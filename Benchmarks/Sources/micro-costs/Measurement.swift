@@ -1,5 +1,6 @@
 import Foundation
 import Measuring
+import PodCore
 
 /// One run: rows are measured in rounds, each round once in each way, and who comes first changes.
 struct Measurement {
@@ -12,6 +13,8 @@ struct Measurement {
   /// The ways that this machine has.
   let ways: [Way]
   private(set) var results: [String: Series<Way>] = [:]
+  /// What the supervisor was asked, by row.
+  private(set) var accounts: [String: Account] = [:]
 
   init(
     program: String, cpu: Int?, rounds: Int, commandRounds: Int, project: Project, ways: [Way]
@@ -31,12 +34,13 @@ struct Measurement {
   // MARK: Calls
 
   /// How long the calls of one round last in each way, in nanoseconds.
-  private static let batch = 8e6
-  private static let most = 20_000.0
+  private static let batch = 2e6
+  private static let most = 1e6
 
   /// How often a call is made for a batch.
   private static func count(_ call: String, by worker: Worker) async throws -> Int {
-    _ = try await worker.cost(of: call, count: 2)
+    // Sites are patched after some calls, in a pod.
+    _ = try await worker.cost(of: call, count: 40)
     let cost = try await worker.cost(of: call, count: 8)
     return Int(max(1, min(most, batch / max(cost, 1))))
   }
@@ -50,9 +54,10 @@ struct Measurement {
     let wanted = ways.filter { way in calls.contains { $0.ways.contains(way) } }
     guard !calls.isEmpty else { return }
     let rounds = rounds
-    let measured = try await withWorkers(wanted, program: program, cpu: cpu) { workers in
+    let (measured, asked) = try await withWorkers(wanted, program: program, cpu: cpu) { workers in
       var counts: [String: [Way: Int]] = [:]
       var results: [String: Series<Way>] = [:]
+      var accounts: [String: Account] = [:]
       for (row, call, ways) in calls {
         for way in ways {
           guard let worker = workers[way] else { continue }
@@ -69,9 +74,13 @@ struct Measurement {
           results[row.key, default: Series()].add(costs)
         }
       }
-      return results
+      for (row, call, _) in calls {
+        accounts[row.key] = try await workers[row.measured]?.asked(for: call)
+      }
+      return (results, accounts)
     }
     results.merge(measured) { $1 }
+    accounts.merge(asked) { $1 }
   }
 
   private static func inTurn(_ ways: [Way], _ round: Int) -> [Way] {
@@ -93,8 +102,12 @@ struct Measurement {
         for way in Self.inTurn(ways, round) {
           let directory = try project.copy(for: kind)
           defer { project.remove(directory) }
+          var asked: PodStatistics?
           let duration = try await ContinuousClock().measure {
-            try await way.run(prefix + command, in: directory)
+            asked = try await way.run(prefix + command, in: directory)
+          }
+          if way == row.measured, let asked {
+            accounts[row.key] = Account(asked, per: project.count(kind))
           }
           costs[way] = duration.nanoseconds
         }

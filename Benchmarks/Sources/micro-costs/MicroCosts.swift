@@ -14,7 +14,7 @@ struct MicroCosts: AsyncParsableCommand {
       """)
 
   @Option(help: "How many rounds calls have.")
-  var rounds = 31
+  var rounds = 101
 
   @Option(help: "How many rounds whole programs have.")
   var commandRounds = 5
@@ -88,7 +88,8 @@ struct MicroCosts: AsyncParsableCommand {
         project: project, ways: ways)
       try await measurement.measure(wanted)
       let results = Results(
-        isPinned: isPinned, rows: wanted, project: project, series: measurement.results)
+        isPinned: isPinned, rows: wanted, project: project, series: measurement.results,
+        accounts: measurement.accounts)
       results.print()
       tables.append(results)
     }

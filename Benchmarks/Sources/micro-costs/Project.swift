@@ -108,6 +108,15 @@ struct Project: Sendable {
     }
   }
 
+  /// How many files or shells it is.
+  func count(_ kind: Row.Command) -> Double {
+    switch kind {
+    case .make: Double(files)
+    case .shells: Double(shells)
+    case .configure, .nothing: 1
+    }
+  }
+
   /// A directory to work in that nobody has worked in; nil for the host program's own.
   func copy(for kind: Row.Command) throws -> String? {
     guard kind == .make || kind == .configure else { return nil }

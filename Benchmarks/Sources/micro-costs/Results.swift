@@ -7,6 +7,7 @@ struct Results {
   let rows: [Row]
   let project: Project
   let series: [String: Series<Way>]
+  let accounts: [String: Account]
 
   /// Those that have results.
   var measured: [Row] { rows.filter { series[$0.key] != nil } }
@@ -79,6 +80,7 @@ struct Results {
         Column(title: "pod : baseline", value: self.pod(row), align: .right),
         Column(title: "ptrace", value: self.ratio(row, .ptrace), align: .right),
         Column(title: "proot", value: self.ratio(row, .proot), align: .right),
+        Column(title: "asked", value: self.accounts[row.key]?.summary ?? "", align: .right),
         Column(title: "target", value: self.target(row), align: .right),
         Column(title: "", value: self.verdict(row)),
       ]

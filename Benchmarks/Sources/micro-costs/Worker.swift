@@ -2,6 +2,7 @@ import ArgumentParser
 import Dispatch
 import Foundation
 import Measuring
+import PodCore
 import SystemPackage
 
 /// A program that makes calls when it is asked to, in whatever way it was started.
@@ -9,9 +10,12 @@ final class Worker: Sendable {
   private let directory: String
   private let requests: FileDescriptor
   private let answers: FileDescriptor
+  /// What the supervisor of its pod has been asked; nil in no pod.
+  let statistics: (@Sendable () -> PodStatistics)?
 
   /// Makes the pipes.
-  init() throws {
+  init(_ statistics: (@Sendable () -> PodStatistics)? = nil) throws {
+    self.statistics = statistics
     directory = FileManager.default.temporaryDirectory.path + "/pod-micro-\(UUID().uuidString)"
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
     for name in ["requests", "answers"] where mkfifo("\(directory)/\(name)", 0o600) != 0 {
@@ -39,6 +43,18 @@ final class Worker: Sendable {
     }
     guard let cost = Double(line) else { throw ValidationError("\(call) isn't known") }
     return cost
+  }
+
+  /// What its pod's supervisor is asked for one call; nil in no pod.
+  func asked(for call: String) async throws -> Account? {
+    guard let statistics else { return nil }
+    let count = 48
+    // What comes only once.
+    _ = try await cost(of: call, count: count)
+    let before = statistics()
+    _ = try await cost(of: call, count: count)
+    // The program makes a sixteenth more to warm up.
+    return Account(statistics().since(before), per: Double(count + count / 16))
   }
 
   private static let patience: Int32 = 120_000

@@ -29,41 +29,44 @@ nonisolated(nonsending) func withWorkers<Result>(
 ) async throws -> Result {
   guard let way = ways.first else { return try await body(started) }
   let rest = Array(ways.dropFirst())
-  let worker = try Worker()
-  defer { worker.end() }
-  let arguments = worker.arguments(cpu: cpu, way == .allowAll ? ["allow-all"] : [])
-  var all = started
-  all[way] = worker
+  let more = way == .allowAll ? ["allow-all"] : []
   guard let backend = way.backend else {
+    let worker = try Worker()
+    defer { worker.end() }
     let process = Process()
-    let command = (way == .proot ? ["proot"] : []) + [program] + arguments
     process.executableURL = URL(filePath: "/usr/bin/env")
-    process.arguments = command
+    process.arguments =
+      (way == .proot ? ["proot"] : []) + [program] + worker.arguments(cpu: cpu, more)
     try process.run()
     // proot doesn't end its programs with itself, but this one ends with its pipe.
     defer { process.terminate() }
-    return try await withWorkers(rest, program: program, cpu: cpu, all, body)
+    return try await withWorkers(
+      rest, program: program, cpu: cpu, started.merging([way: worker]) { $1 }, body)
   }
   return try await withPod(backend: backend) { pod in
+    let worker = try Worker { pod.statistics }
+    defer { worker.end() }
     _ = try await pod.launch(
       LaunchRequest(
-        .path(FilePath(program)), arguments: Pod.Arguments(arguments), input: .none,
-        output: .discard, error: .descriptor(.standardError)))
-    return try await withWorkers(rest, program: program, cpu: cpu, all, body)
+        .path(FilePath(program)), arguments: Pod.Arguments(worker.arguments(cpu: cpu, more)),
+        input: .none, output: .discard, error: .descriptor(.standardError)))
+    return try await withWorkers(
+      rest, program: program, cpu: cpu, started.merging([way: worker]) { $1 }, body)
   }
 }
 
 extension Way {
   /// Runs a command to its end.
   ///
-  /// - Throws: What it wrote, when it failed.
-  func run(_ command: [String], in directory: String? = nil) async throws {
+  /// - Returns: What the supervisor of its pod was asked.
+  /// - Throws: What the command wrote, when it failed.
+  func run(_ command: [String], in directory: String? = nil) async throws -> PodStatistics? {
     guard let backend else {
       _ = try await CompiledProgram.output(
         of: (self == .proot ? ["proot"] : []) + command, in: directory)
-      return
+      return nil
     }
-    try await withPod(backend: backend) { pod in
+    return try await withPod(backend: backend) { pod in
       let result = try await pod.run(
         command[0].contains("/") ? .path(FilePath(command[0])) : .name(command[0]),
         arguments: Pod.Arguments(Array(command.dropFirst())),
@@ -74,6 +77,7 @@ extension Way {
           description: "in a pod: \(command.joined(separator: " ")): \(result.terminationStatus) "
             + "\(result.standardError)")
       }
+      return pod.statistics
     }
   }
 }

@@ -18,8 +18,6 @@
 #define POD_AREA_HANDLERS (-0x5000)
 #define POD_AREA_CACHE (-0x1000)
 #define POD_AREA_PRIVATE_SIZE 0x5000
-#define POD_AREA_THREADS (-0x900) // POD_PAGE_THREADS words of 64 bits: the names of threads by their pointers (page/threads.h)
-#define POD_PAGE_THREADS 256
 #define POD_AREA_TRAMPOLINES (-0x1008) // where POD_PAGE_SETUP has put the trampolines, or a negative errno: 64 bits, kept by fork
 #define POD_AREA_CODE_SIZE 0x4000
 #define POD_AREA_MACHINE 0x3ff8 // behind the code: what of the machine the page may use, enum pod_page_machine as 64 bits

@@ -15,7 +15,6 @@
 
 #include "calls.h"
 #include "identity.h"
-#include "threads.h"
 
 // What a newborn has to find on the stack that it begins on; all else is in its registers.
 struct pod_page_newborn {
@@ -210,10 +209,7 @@ __attribute__((noinline)) long page_birth_begin(struct pod_page_birth *birth) {
   birth->newborn.stack = own != 0 ? own : program;
   birth->newborn.kept[0] = 0;
   birth->newborn.kept[1] = births;
-  // A thread without a pointer of its own has its maker's, so that neither is known by it.
-  int has_own = (flags & page_clone_set_tls) != 0;
-  if (page_birth_shares(flags) || ((flags & page_clone_thread) && !has_own)) page_birth_count_sharers(1);
-  if ((flags & page_clone_thread) && has_own) page_thread_forget(call->arguments[4]);
+  if (page_birth_shares(flags)) page_birth_count_sharers(1);
   if (kind == POD_PAGE_BIRTH_ON_STACK) {
     // The kernel begins it below what it finds there: a signal's handler that comes first must not be put over that.
     birth->newborn.kept[0] = pod_page_birth_place(own);

@@ -4,7 +4,7 @@
 #ifndef POD_PAGE_IDENTITY_H
 #define POD_PAGE_IDENTITY_H
 
-#include "threads.h"
+#include "calls.h"
 
 // The words of a process's entry (ProcessTable.swift, `Link`): a process's first is when it was born, a thread's is its process.
 enum { page_link_process = 0, page_link_order = 0, page_link_parent = 1, page_link_group = 2, page_link_session = 3 };
@@ -106,10 +106,6 @@ static inline int page_names_late(void) {
 // The virtual name of the calling thread; 0 for unknown.
 static __attribute__((noinline)) int32_t page_thread(void) {
   if (!page_has_rows(call_gettid)) return 0;
-  word pointer = page_own_pointer();
-  int32_t known = page_thread_known(pointer);
-  if (known != 0) return known;
-  page_thread_claim(pointer);
   struct page_process self = page_self();
   int32_t physical = (int32_t)page_ask(call_gettid);
   struct pod_entry_view view = page_find_physical(physical);
@@ -122,7 +118,6 @@ static __attribute__((noinline)) int32_t page_thread(void) {
   // The number may have been that of another process's thread, whose end the table doesn't have yet.
   int32_t process = view.flags & POD_ENTRY_THREAD ? view.links[page_link_process] : view.virtual_name;
   if (process != self.name && page_step(POD_PAGE_CHECK, view.virtual_name)) return 0;
-  page_thread_keep(pointer, view.virtual_name);
   return view.virtual_name;
 }
 
