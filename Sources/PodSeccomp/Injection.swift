@@ -141,7 +141,7 @@ extension Receiver {
 
   /// Whether nothing but its own instructions can run in a process's memory, and nobody watches them.
   private func isUndisturbed(_ process: PodProcess, _ tid: Int32) -> Bool {
-    guard !process.mayHaveThreads, process.space.sharers == 1, !process.speaksForInit,
+    guard process.threads.count == 1, process.space.sharers == 1, !process.speaksForInit,
       let status = ProcessStatus.Disturbances(of: tid)
     else { return false }
     return status.threads == 1 && status.tracer == 0 && status.caughtSignals == 0
