@@ -1,12 +1,6 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
-let pods: (String) -> Target.Dependency = { .product(name: $0, package: "swift-pods") }
-let arguments: Target.Dependency = .product(
-  name: "ArgumentParser", package: "swift-argument-parser")
-let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
-let tables: Target.Dependency = .product(name: "TextTable", package: "TextTable")
-
 // A package of its own, so that what benchmarks depend on never reaches users.
 let package = Package(
   name: "Benchmarks",
@@ -17,21 +11,46 @@ let package = Package(
     .package(url: "https://github.com/ordo-one/TextTable", from: "0.0.2"),
   ],
   targets: [
-    // What all of them share: compiled programs, rounds and what is said of them.
-    .target(name: "Measuring", dependencies: [arguments, subprocess]),
     .executableTarget(
-      name: "micro-costs",
+      name: "process-costs",
       dependencies: [
-        "Measuring", pods("PodCore"), pods("PodPtrace"), pods("PodSeccomp"), arguments, subprocess,
-        tables,
+        .product(name: "PodCore", package: "swift-pods"),
+        .product(name: "PodPtrace", package: "swift-pods"),
+        .product(name: "PodSeccomp", package: "swift-pods"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+        .product(name: "TextTable", package: "TextTable"),
+      ]),
+    .executableTarget(
+      name: "filter-costs",
+      dependencies: [
+        .product(name: "PodSeccomp", package: "swift-pods"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+        .product(name: "TextTable", package: "TextTable"),
       ]),
     .executableTarget(
       name: "notification-costs",
-      dependencies: ["Measuring", pods("PodCore"), pods("PodSeccomp"), arguments, subprocess]),
+      dependencies: [
+        .product(name: "PodCore", package: "swift-pods"),
+        .product(name: "PodSeccomp", package: "swift-pods"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+      ]),
     .executableTarget(
       name: "page-costs",
-      dependencies: ["Measuring", pods("PodSeccomp"), arguments, subprocess, tables]),
-    .executableTarget(name: "names", dependencies: [pods("PodCore"), arguments]),
+      dependencies: [
+        .product(name: "PodSeccomp", package: "swift-pods"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+        .product(name: "TextTable", package: "TextTable"),
+      ]),
+    .executableTarget(
+      name: "names",
+      dependencies: [
+        .product(name: "PodCore", package: "swift-pods"),
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -46,11 +46,8 @@ extension RunCommand {
           }
         }
         defer { forwarding.cancel() }
-        let status = await process.termination()
-        if stats { report.keep(pod.statistics) }
-        return status
+        return await process.termination()
       }
-      if stats { await report.printStatistics() }
       if let reason = await report.failure() {
         return {
           Host.complain("the pod failed: \(reason)")

@@ -67,15 +67,10 @@ final class Subscription: Sendable {
   private let state: Mutex<State>
   private let hub: EventHub
   private let identity: Int
-  private let isWanted: @Sendable (PodEvent) -> Bool
 
-  init(
-    hub: EventHub, identity: Int, capacity: Int,
-    _ isWanted: @escaping @Sendable (PodEvent) -> Bool
-  ) {
+  init(hub: EventHub, identity: Int, capacity: Int) {
     self.hub = hub
     self.identity = identity
-    self.isWanted = isWanted
     state = Mutex(State(ring: Array(repeating: nil, count: max(capacity, 1))))
   }
 
@@ -84,7 +79,6 @@ final class Subscription: Sendable {
   var dropped: Int { state.withLock { $0.dropped } }
 
   func push(_ event: PodEvent) {
-    guard isWanted(event) else { return }
     let waiter = state.withLock { state -> Waiter? in
       if state.isFinished { return nil }
       if !state.waiters.isEmpty { return state.waiters.removeFirst().continuation }
@@ -159,13 +153,11 @@ final class EventHub: Sendable {
   /// The pod has started: who wants to know what happens now has to subscribe.
   func open() { state.withLock { $0.isOpen = true } }
 
-  func subscribe(
-    capacity: Int, _ isWanted: @escaping @Sendable (PodEvent) -> Bool
-  ) -> Subscription {
+  func subscribe(capacity: Int) -> Subscription {
     state.withLock { state in
       state.nextIdentity += 1
       let subscription = Subscription(
-        hub: self, identity: state.nextIdentity, capacity: capacity, isWanted)
+        hub: self, identity: state.nextIdentity, capacity: capacity)
       for event in state.early { subscription.push(event) }
       state.readers[state.nextIdentity] = Reader(subscription: subscription)
       if state.isFinished { subscription.finish() }

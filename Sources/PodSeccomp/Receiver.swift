@@ -15,21 +15,17 @@ internal import SystemPackage
 final class Receiver {
   let supervisor: Supervisor
   let listener: Int32
-  /// Whether it takes notifications; see ``ReceiverPool``. Who starts it passes the turn on to it.
-  private var hasTurn = true
+  /// Whether the notification just taken was left to somebody else.
+  private var hasDeferred = false
   private var buffers: NotificationBuffers
-  let counts = ReceiverCounts()
   /// How many notifications it has served, and how often in a row more were waiting when it looked.
   private var turns: UInt32 = 0
   private var crowded = 0
-  /// How often in a row nobody was waiting.
-  private var lonely = 0
 
   init(_ supervisor: Supervisor) throws(Errno) {
     self.supervisor = supervisor
     buffers = try NotificationBuffers()
     listener = supervisor.listener.rawValue
-    supervisor.pool.counts(by: counts)
   }
 
   /// Starts a receiver's thread.
@@ -52,32 +48,30 @@ final class Receiver {
     // A caller that a signal reaches before its notification was taken isn't heard of: the sooner it is taken, the less
     // often that happens.
     _ = CLinux_set_slice(Self.slice)
+    // Counted as free by whoever started it.
+    var isCounted = true
     while true {
-      if !hasTurn {
-        switch supervisor.pool.next() {
-        case .receive: hasTurn = true
-        case .serve(let waiting):
-          serve(waiting)
-          continue
-        case .end: return
-        }
+      if !isCounted { supervisor.pool.becomeFree() }
+      // Free first: who has left something meanwhile saw nobody free.
+      if !hasDeferred, let waiting = supervisor.pool.takeWaiting() {
+        supervisor.pool.becomeBusy()
+        isCounted = false
+        serve(waiting)
+        continue
       }
+      hasDeferred = false
       let result = receive()
+      supervisor.pool.becomeBusy()
+      isCounted = false
       if result == 0 {
-        let notification = Notification(buffers.notification)
-        counts.took(call: notification.number)
-        supervisor.pool.beginServing()
-        serve(notification)
-        if hasTurn {
-          supervisor.pool.endServing()
-          lookAround()
-        }
+        serve(Notification(buffers.notification))
+        lookForCrowd()
       } else if result == -ENOENT || result == -EINTR {
-        guard isOver else { continue }
-        return supervisor.pool.close()
+        if isOver { return }
       } else {
-        supervisor.fail("notifications can't be received: \(Errno(rawValue: -result))")
-        return supervisor.pool.close()
+        supervisor.fail(
+          "notifications can't be received: \(Errno(rawValue: -result))")
+        return
       }
     }
   }
@@ -95,34 +89,20 @@ final class Receiver {
     }
   }
 
-  /// Serves what was left for later, if it can, and looks now and then whether more calls are waiting, or served by somebody else: when
-  /// it was so a few times on end, another receiver is to help, and when it wasn't for a while, one is not.
-  private func lookAround() {
-    let supervisor = supervisor
-    let start = { () throws(Errno) in try Receiver.start(supervisor) }
-    if supervisor.pool.hasBacklog,
-      let waiting = supervisor.pool.takeWaiting(hasTurn: &hasTurn, start)
-    {
-      return serve(waiting)
-    }
+  /// Now and then looks whether more calls are waiting; when it was so a few times on end, somebody else is to help.
+  private func lookForCrowd() {
     turns &+= 1
     guard turns % Self.turnsPerLook == 0 else { return }
     var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
-    let isCrowded = poll(&entry, 1, 0) > 0 || supervisor.pool.isServing
-    crowded = isCrowded ? crowded + 1 : 0
-    lonely = isCrowded ? 0 : lonely + 1
-    if crowded == Self.looksForHelp {
-      crowded = 0
-      supervisor.pool.grow(start)
-    } else if lonely == Self.looksForRetreat {
-      lonely = 0
-      if supervisor.pool.retreat() { hasTurn = false }
-    }
+    crowded = poll(&entry, 1, 0) > 0 ? crowded + 1 : 0
+    guard crowded == Self.looksForHelp else { return }
+    crowded = 0
+    let supervisor = supervisor
+    supervisor.pool.grow { () throws(Errno) in try Receiver.start(supervisor) }
   }
 
   private static let turnsPerLook: UInt32 = 16
   private static let looksForHelp = 4
-  private static let looksForRetreat = 16
 
   /// Whether nobody is left who could ask.
   private var isOver: Bool {
@@ -152,7 +132,6 @@ final class Receiver {
 
   private func serve(_ notification: Notification) {
     if let name = identity(for: notification) {
-      if supervisor.patchesSites, patchSite(of: notification) { return }
       answer(notification, .success(Int(name)))
     } else {
       serveOther(notification)
@@ -177,9 +156,8 @@ final class Receiver {
     {
       return thread.process.tgid
     }
-    if !supervisor.awaitedAreas.isEmpty || !supervisor.execsUnderWay.isEmpty,
-      let process = supervisor.thread(notification.tid)?.process,
-      process.hasExecUnderWay || process.space.wantsArea()
+    if !supervisor.awaitedAreas.isEmpty,
+      supervisor.thread(notification.tid)?.process.space.awaitsArea ?? false
     {
       return nil
     }
@@ -193,11 +171,10 @@ final class Receiver {
     var sum = 0
     buffers.rehearse(call)
     for _ in 0..<count {
-      if supervisor.pool.hasBacklog { return sum }
+      if supervisor.pool.takeWaiting() != nil { return sum }
+      supervisor.pool.becomeFree()
       buffers.rehearse(call)
-      counts.took(call: Int(call.data.nr))
-      supervisor.pool.beginServing()
-      defer { supervisor.pool.endServing() }
+      supervisor.pool.becomeBusy()
       let notification = Notification(buffers.notification)
       guard let name = identity(for: notification) else { return sum }
       buffers.prepare(notification.id, value: Int64(name))
@@ -218,11 +195,7 @@ final class Receiver {
       return
     }
     if isNewborn(notification, call, arguments) { return greetNewborn(notification) }
-    guard var thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
-    if thread.process.hasExecUnderWay {
-      supervisor.settleExec(of: thread.process)
-      thread = supervisor.thread(tid) ?? thread
-    }
+    guard let thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
     if Self.introduces(call, arguments), !supervisor.isThere(thread) {
       return serveUnknown(notification, call)
     }
@@ -257,7 +230,7 @@ final class Receiver {
         return
       }
     }
-    if let area = supervisor.area, process.space.awaitsArea, wantsArea(notification, call, thread) {
+    if let area = supervisor.area, process.space.awaitsArea {
       return slowly(notification) {
         if !brings(area, notification, call, thread) { dispatch(notification, call, thread) }
       }
@@ -267,11 +240,9 @@ final class Receiver {
 
   private func dispatch(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
     let arguments = notification.arguments
-    if supervisor.patchesSites, patchSite(of: notification, call, thread) { return }
     switch call {
     case .execve, .execveat:
       guard passesInterposers(notification, call, thread) else { return }
-      if leaveExec(notification, thread) { return }
       return slowly(notification) { attendExec(notification, thread) }
     case .exit:
       guard passesInterposers(notification, call, thread) else { return }
@@ -303,9 +274,11 @@ final class Receiver {
   func slowly(_ notification: Notification, _ body: () -> Void) {
     let supervisor = supervisor
     if supervisor.pool.mayAttend(
-      notification, hasTurn: &hasTurn, { () throws(Errno) in try Receiver.start(supervisor) })
+      notification, { () throws(Errno) in try Receiver.start(supervisor) })
     {
       body()
+    } else {
+      hasDeferred = true
     }
   }
 

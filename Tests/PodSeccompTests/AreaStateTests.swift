@@ -6,7 +6,7 @@ import Testing
 
 @Suite("How far an address space has come with the area")
 struct AreaStateTests {
-  private let count = Count()
+  private let count = AwaitedAreas()
 
   @Test("it is awaited until it is there, or isn't going to be")
   func awaited() {

@@ -8,8 +8,9 @@
 
 static char *area;
 
+// It comes with the first call that is notified.
 static void find_area(void) {
-  let_area_come();
+  getppid();
   FILE *maps = fopen("/proc/self/maps", "r");
   CHECK(maps != NULL);
   char line[512];

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Foundation
-import Measuring
 import PodCore
 @_spi(Benchmarks) import PodSeccomp
 import Subprocess
@@ -40,7 +39,7 @@ struct NotificationCosts: AsyncParsableCommand {
       print(try allocations(rehearsal))
       return
     }
-    print("load: \(load)")
+    print("load: \(try load())")
     guard rehearsal.answer(calls) else { throw ValidationError("not answered") }
     let clock = ContinuousClock()
     var costs: [Double] = []
@@ -50,11 +49,11 @@ struct NotificationCosts: AsyncParsableCommand {
     }
     print("from a notification to its answer, \(names) names: \(Self.spread(costs)) ns")
     print("allocations in \(calls) answers: \(try await countedAllocations())")
-    let program = try await CompiledProgram.path("notification_costs", [])
+    let program = try await Self.compile("notification_costs.c", to: "/tmp/pod-notification-costs")
     for (name, prefix) in [("unpinned", ["env"]), ("pinned", ["taskset", "-c", "0"])] {
       try await inPod(name, prefix + [program, "\(runs)", "5000"])
     }
-    print("load: \(load)")
+    print("load: \(try load())")
   }
 
   private func inPod(_ name: String, _ command: [String]) async throws {
@@ -99,7 +98,8 @@ struct NotificationCosts: AsyncParsableCommand {
 
   /// Runs this program again with a counter.
   private func countedAllocations() async throws -> String {
-    let counter = try await CompiledProgram.path("allocation_count", ["-shared", "-fPIC"])
+    let counter = try await Self.compile(
+      "allocation_count.c", to: "/tmp/pod-allocation-count.so", ["-shared", "-fPIC"])
     let result = try await Subprocess.run(
       .path(FilePath(CommandLine.arguments[0])),
       arguments: ["--counts-allocations", "--calls", "\(calls)", "--names", "\(names)"],
@@ -127,10 +127,34 @@ struct NotificationCosts: AsyncParsableCommand {
     return after - before
   }
 
-  private static func median(_ values: [Double]) -> Double { Spread(values)?.median ?? .nan }
+  // MARK: Tools
+
+  private static func compile(
+    _ source: String, to target: String, _ flags: [String] = []
+  ) async throws -> String {
+    let path = FilePath(#filePath).removingLastComponent().removingLastComponent()
+      .removingLastComponent().appending("Programs").appending(source)
+    let result = try await Subprocess.run(
+      .name("gcc"), arguments: Arguments(["-O2"] + flags + ["-o", target, path.string]),
+      output: .string(limit: 65536), error: .combinedWithOutput)
+    guard result.terminationStatus.isSuccess else {
+      throw ValidationError("gcc: \(result.standardOutput)")
+    }
+    return target
+  }
+
+  private func load() throws -> String {
+    try String(contentsOfFile: "/proc/loadavg", encoding: .utf8).split(separator: " ").prefix(3)
+      .joined(separator: " ")
+  }
+
+  private static func median(_ values: [Double]) -> Double {
+    let sorted = values.sorted()
+    return sorted.isEmpty ? .nan : sorted[sorted.count / 2]
+  }
 
   private static func spread(_ values: [Double]) -> String {
-    guard let spread = Spread(values) else { return "" }
-    return "\(spread.median.written(0)) (\(spread.least.written(0))–\(spread.most.written(0)))"
+    String(
+      format: "%.0f (%.0f–%.0f)", median(values), values.min() ?? .nan, values.max() ?? .nan)
   }
 }

@@ -10,8 +10,6 @@ internal import SystemPackage
 public struct BoundaryTable: Sendable {
   /// All rows, in the order of the resources.
   public let rows: [BoundaryRow]
-  /// Whether it is ``standard``: what is made of that one need be made once.
-  package let isStandard: Bool
   private let rowsByNumber: [[BoundaryRow]]
   private let descriptorRows: [Syscall: [BoundaryRow]]
 
@@ -44,14 +42,11 @@ public struct BoundaryTable: Sendable {
       Keyring.boundary,
       HostName.boundary,
       Machine.boundary,
-    ].flatMap(\.self), isStandard: true)
+    ].flatMap(\.self))
 
   /// Makes a table of rows.
-  public init(rows: [BoundaryRow]) { self.init(rows: rows, isStandard: false) }
-
-  private init(rows: [BoundaryRow], isStandard: Bool) {
+  public init(rows: [BoundaryRow]) {
     self.rows = rows
-    self.isStandard = isStandard
     var byNumber = [[BoundaryRow]](repeating: [], count: Int(Syscall.highestNumber) + 1)
     descriptorRows = Dictionary(grouping: rows.filter { $0.descriptor != nil }, by: \.call)
     for row in rows where row.descriptor == nil { byNumber[Int(row.call.rawValue)].append(row) }
