@@ -24,7 +24,7 @@ extension Receiver {
       answer(notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
       return nil
     }
-    switch Syscall(rawValue: UInt16(notification.number)) {
+    switch UInt16(exactly: notification.number).flatMap(Syscall.init(rawValue:)) {
     case .sched_setaffinity, .sched_getaffinity: break
     default: attached.stayTogether()
     }
