@@ -19,7 +19,12 @@ SERVERS    := /usr/sbin/nginx:nginx-light redis-server:redis-server \
   /usr/lib/postgresql/*/bin/initdb:postgresql /usr/sbin/sshd:openssh-server ssh:openssh-client
 PROGRAMS   += $(if $(wildcard /run/systemd/system),,$(SERVERS))
 
-.PHONY: run test tiers faults tools lint docs install page page-check
+# What the comparison of costs uses beside the tests' tools. Without those of the second list, columns, rows or plots are missing.
+BENCH_TOOLS  := $(RUN_TOOLS) gcc:gcc make:make taskset:util-linux
+BENCH_WANTED := proot:proot autoreconf:autoconf automake:automake
+PLOT_TOOLS   := gnuplot:gnuplot-nox
+
+.PHONY: run test tiers faults tools lint docs install page page-check bench-micro performance-docs
 
 # Build podrun and run a program in a pod.
 run:
@@ -47,6 +52,17 @@ faults: tools
 # Install what the tests use.
 tools:
 	@$(call install-missing,$(TEST_TOOLS),$(PROGRAMS))
+
+# What calls and programs cost natively, in pods and under proot, in one run; make bench-micro ARGS="--quick --rows fork".
+bench-micro:
+	@$(call install-missing,$(BENCH_TOOLS),$(BENCH_WANTED))
+	$(SWIFT) run --package-path Benchmarks -c release micro-costs $(ARGS)
+
+# The same, written into docs/performance.md, with its plots. Takes a quiet machine some quarter of an hour.
+performance-docs:
+	@$(call install-missing,$(BENCH_TOOLS) $(PLOT_TOOLS),$(BENCH_WANTED))
+	$(SWIFT) run --package-path Benchmarks -c release micro-costs --document docs/performance.md $(ARGS)
+	cd docs/performance && gnuplot ../../Benchmarks/Plots/performance.gnuplot
 
 # Format, imports and samples.
 lint:

@@ -111,6 +111,12 @@ let package = Package(
       ],
       swiftSettings: strict),
 
+    // Counts that don't depend on the machine, with bounds.
+    .testTarget(
+      name: "CostTests",
+      dependencies: ["PodCore", "PodSeccomp", "PodTestSupport", "podrun", subprocess, system],
+      swiftSettings: strict),
+
     .testTarget(
       name: "PodrunTests",
       dependencies: [

@@ -1,6 +1,12 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
+let pods: (String) -> Target.Dependency = { .product(name: $0, package: "swift-pods") }
+let arguments: Target.Dependency = .product(
+  name: "ArgumentParser", package: "swift-argument-parser")
+let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
+let tables: Target.Dependency = .product(name: "TextTable", package: "TextTable")
+
 // A package of its own, so that what benchmarks depend on never reaches users.
 let package = Package(
   name: "Benchmarks",
@@ -11,46 +17,21 @@ let package = Package(
     .package(url: "https://github.com/ordo-one/TextTable", from: "0.0.2"),
   ],
   targets: [
+    // What all of them share: compiled programs, rounds and what is said of them.
+    .target(name: "Measuring", dependencies: [arguments, subprocess]),
     .executableTarget(
-      name: "process-costs",
+      name: "micro-costs",
       dependencies: [
-        .product(name: "PodCore", package: "swift-pods"),
-        .product(name: "PodPtrace", package: "swift-pods"),
-        .product(name: "PodSeccomp", package: "swift-pods"),
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Subprocess", package: "swift-subprocess"),
-        .product(name: "TextTable", package: "TextTable"),
-      ]),
-    .executableTarget(
-      name: "filter-costs",
-      dependencies: [
-        .product(name: "PodSeccomp", package: "swift-pods"),
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Subprocess", package: "swift-subprocess"),
-        .product(name: "TextTable", package: "TextTable"),
+        "Measuring", pods("PodCore"), pods("PodPtrace"), pods("PodSeccomp"), arguments, subprocess,
+        tables,
       ]),
     .executableTarget(
       name: "notification-costs",
-      dependencies: [
-        .product(name: "PodCore", package: "swift-pods"),
-        .product(name: "PodSeccomp", package: "swift-pods"),
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Subprocess", package: "swift-subprocess"),
-      ]),
+      dependencies: ["Measuring", pods("PodCore"), pods("PodSeccomp"), arguments, subprocess]),
     .executableTarget(
       name: "page-costs",
-      dependencies: [
-        .product(name: "PodSeccomp", package: "swift-pods"),
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Subprocess", package: "swift-subprocess"),
-        .product(name: "TextTable", package: "TextTable"),
-      ]),
-    .executableTarget(
-      name: "names",
-      dependencies: [
-        .product(name: "PodCore", package: "swift-pods"),
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-      ]),
+      dependencies: ["Measuring", pods("PodSeccomp"), arguments, subprocess, tables]),
+    .executableTarget(name: "names", dependencies: [pods("PodCore"), arguments]),
   ],
   swiftLanguageModes: [.v6]
 )

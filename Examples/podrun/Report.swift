@@ -6,6 +6,7 @@ final class Report: Sendable {
   private struct State {
     var failure: String?
     var follower: Task<Void, Never>?
+    var statistics = PodStatistics()
   }
   private let state = Mutex(State())
   private let verbose: Bool
@@ -20,7 +21,15 @@ final class Report: Sendable {
   /// Begins to follow a pod's events, to its end.
   func follow(_ pod: Pod, capacity: Int) {
     if verbose { describe(pod) }
-    let events = pod.events(bufferingNewest: capacity)
+    let (verbose, trace) = (verbose, trace)
+    // Whoever reads an event has to be woken for it.
+    let events = pod.events(bufferingNewest: capacity) { event in
+      switch event {
+      case .failed: true
+      case .call: trace
+      default: verbose
+      }
+    }
     let task = Task {
       for await event in events { take(event) }
       if events.dropped > 0, verbose || trace {
@@ -34,6 +43,31 @@ final class Report: Sendable {
   func failure() async -> String? {
     await state.withLock { $0.follower }?.value
     return state.withLock { $0.failure }
+  }
+
+  /// Takes what is to be printed by ``printStatistics()``.
+  func keep(_ statistics: PodStatistics) { state.withLock { $0.statistics = statistics } }
+
+  /// How often the supervisor was asked, the most frequent call first, after all events were printed.
+  func printStatistics() async {
+    await state.withLock { $0.follower }?.value
+    let statistics = state.withLock { $0.statistics }
+    Host.complain("notifications: \(statistics.notificationCount)")
+    list(statistics.notifications)
+    for (number, count) in statistics.hypercalls.sorted(by: { $0.key < $1.key }) {
+      Host.complain("  of these from the pod's code, number \(number): \(count)")
+    }
+    Host.complain("attaches: \(statistics.attachCount)")
+    list(statistics.attaches)
+    Host.complain("injections: \(statistics.injections)")
+    Host.complain("stops: \(statistics.stops)")
+    Host.complain("receivers: \(statistics.receivers)")
+  }
+
+  private func list(_ counts: [Syscall: UInt64]) {
+    for (call, count) in counts.sorted(by: { ($1.value, $0.key.name) < ($0.value, $1.key.name) }) {
+      Host.complain("  \(call.name): \(count)")
+    }
   }
 
   private func describe(_ pod: Pod) {

@@ -115,6 +115,9 @@ struct RunCommand: ParsableCommand {
   @Flag(help: "Print each virtualised call with virtual and physical names on standard error.")
   var trace = false
 
+  @Flag(help: "Say on standard error, at the end, how often the supervisor was asked and for what.")
+  var stats = false
+
   @Argument(
     parsing: .captureForPassthrough,
     help: ArgumentHelp("The program and its arguments.", valueName: "program"))

@@ -46,8 +46,11 @@ extension RunCommand {
           }
         }
         defer { forwarding.cancel() }
-        return await process.termination()
+        let status = await process.termination()
+        if stats { report.keep(pod.statistics) }
+        return status
       }
+      if stats { await report.printStatistics() }
       if let reason = await report.failure() {
         return {
           Host.complain("the pod failed: \(reason)")

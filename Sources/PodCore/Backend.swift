@@ -130,8 +130,16 @@ public protocol BackendSession: Sendable {
   /// The pod's live processes, by virtual number.
   func processes() async -> [VirtualName<ProcessID>]
 
+  /// What the supervisor has been asked and has done.
+  var statistics: PodStatistics { get }
+
   /// Kills everything in the pod and gives back what it used. Idempotent.
   func end() async
+}
+
+extension BackendSession {
+  /// Nothing is counted.
+  public var statistics: PodStatistics { PodStatistics() }
 }
 
 /// A program to start.

@@ -154,11 +154,27 @@ public final class Pod: Sendable {
   ///
   /// - Parameter capacity: How many events are kept, at least 1; then the oldest are dropped and counted.
   public func events(bufferingNewest capacity: Int) -> PodEvents {
-    PodEvents(subscription: hub.subscribe(capacity: capacity))
+    events(bufferingNewest: capacity) { _ in true }
+  }
+
+  /// What happens in the pod from now on of some kinds, for one subscriber, and what was reported of them while it started.
+  ///
+  /// Three events come with every process of the pod. Those that aren't wanted wake nobody.
+  ///
+  /// - Parameters:
+  ///   - capacity: How many events are kept, at least 1; then the oldest are dropped and counted.
+  ///   - isWanted: Called with each event, where it is reported: it must return at once, and call nothing of the pod.
+  public func events(
+    bufferingNewest capacity: Int = 1024, where isWanted: @escaping @Sendable (PodEvent) -> Bool
+  ) -> PodEvents {
+    PodEvents(subscription: hub.subscribe(capacity: capacity, isWanted))
   }
 
   /// The processes that are alive, the pod's init included, by number.
   public func processes() async -> [VirtualName<ProcessID>] { await session.processes() }
+
+  /// How often the supervisor has been asked since the pod began, and what that took. Reading it disturbs nobody.
+  public var statistics: PodStatistics { session.statistics }
 
   // MARK: Programs
 

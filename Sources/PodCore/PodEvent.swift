@@ -4,7 +4,11 @@ public import SystemPackage
 public enum PodEvent: Sendable {
   /// A process was born: virtual and physical number, its parent.
   case started(VirtualName<ProcessID>, PhysicalName<ProcessID>, parent: VirtualName<ProcessID>)
-  /// A process executes another program.
+  /// A process has executed another program.
+  ///
+  /// It is reported when the backend next hears of the process, at the latest at its end, and before anything else of it
+  /// that comes later. Where nobody can tell any more whether an exec has failed, since the process has ended without another
+  /// call that is heard of, it is reported if there was a file that could be executed.
   case executed(VirtualName<ProcessID>)
   /// A process has ended.
   case ended(VirtualName<ProcessID>, Pod.TerminationStatus)

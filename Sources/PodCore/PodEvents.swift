@@ -67,10 +67,15 @@ final class Subscription: Sendable {
   private let state: Mutex<State>
   private let hub: EventHub
   private let identity: Int
+  private let isWanted: @Sendable (PodEvent) -> Bool
 
-  init(hub: EventHub, identity: Int, capacity: Int) {
+  init(
+    hub: EventHub, identity: Int, capacity: Int,
+    _ isWanted: @escaping @Sendable (PodEvent) -> Bool
+  ) {
     self.hub = hub
     self.identity = identity
+    self.isWanted = isWanted
     state = Mutex(State(ring: Array(repeating: nil, count: max(capacity, 1))))
   }
 
@@ -79,6 +84,7 @@ final class Subscription: Sendable {
   var dropped: Int { state.withLock { $0.dropped } }
 
   func push(_ event: PodEvent) {
+    guard isWanted(event) else { return }
     let waiter = state.withLock { state -> Waiter? in
       if state.isFinished { return nil }
       if !state.waiters.isEmpty { return state.waiters.removeFirst().continuation }
@@ -153,11 +159,13 @@ final class EventHub: Sendable {
   /// The pod has started: who wants to know what happens now has to subscribe.
   func open() { state.withLock { $0.isOpen = true } }
 
-  func subscribe(capacity: Int) -> Subscription {
+  func subscribe(
+    capacity: Int, _ isWanted: @escaping @Sendable (PodEvent) -> Bool
+  ) -> Subscription {
     state.withLock { state in
       state.nextIdentity += 1
       let subscription = Subscription(
-        hub: self, identity: state.nextIdentity, capacity: capacity)
+        hub: self, identity: state.nextIdentity, capacity: capacity, isWanted)
       for event in state.early { subscription.push(event) }
       state.readers[state.nextIdentity] = Reader(subscription: subscription)
       if state.isFinished { subscription.finish() }

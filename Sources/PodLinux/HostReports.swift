@@ -53,13 +53,16 @@ package enum HostReports {
   package static func look(with process: Int32) {
     if areTaken.load(ordering: .relaxed) { return }
     if someThreadWaitsForAnyChild() { return areTaken.store(true, ordering: .relaxed) }
-    guard CLinux_ptrace_seize(process, 0) == 0 else { return }
+    guard hearsOfChildren, CLinux_ptrace_seize(process, 0) == 0 else { return }
     CLinux_ptrace_interrupt(process)
     var info = siginfo_t()
     var isSeen = false
     // Until it stands still, however long it doesn't get to run: nobody would let it go after that.
+    var turn = 0
     while !isSeen {
-      usleep(100)
+      // Mostly it stands still at once, and the shortest sleep is longer.
+      turn += 1
+      if turn < 50 { sched_yield() } else { usleep(100) }
       if CLinux_ptrace_getsiginfo(process, &info) == 0 {
         isSeen = true
         if isTaken(ofStop: process, signal: info.si_signo, code: info.si_code) {
@@ -72,6 +75,17 @@ package enum HostReports {
       }
     }
     CLinux_ptrace_detach(process, 0)
+  }
+
+  /// Whether the host program may hear of a child by SIGCHLD: by a handler, or where its first thread blocks the signal for
+  /// a descriptor or a wait. If not, a report is taken by a thread that waits, or by one that looks now and then, which a
+  /// trial would hardly meet.
+  private static var hearsOfChildren: Bool {
+    var action = sigaction()
+    guard sigaction(SIGCHLD, nil, &action) == 0 else { return true }
+    let handler = unsafeBitCast(action.__sigaction_handler.sa_handler, to: UInt.self)
+    let blocked = ProcessStatus.mask("SigBlk", of: getpid()) ?? .max
+    return handler > 1 || blocked >> UInt64(SIGCHLD - 1) & 1 != 0
   }
 
   /// Whether one waits for children without saying which, and not for its own alone.
@@ -96,6 +110,11 @@ package enum HostReports {
     defer { try? file.close() }
     let words = withUnsafeTemporaryAllocation(byteCount: 256, alignment: 1) { buffer in
       let count = (try? file.read(into: buffer)) ?? 0
+      // Most threads are in other calls, or in none.
+      let isWait = [Syscall.wait4, .waitid].contains { call in
+        buffer[..<count].starts(with: "\(call.rawValue) ".utf8)
+      }
+      if !isWait { return [UInt64]() }
       return String(decoding: buffer[..<count], as: UTF8.self).split(separator: " ").map {
         UInt64($0.hasPrefix("0x") ? $0.dropFirst(2) : $0, radix: $0.hasPrefix("0x") ? 16 : 10) ?? 0
       }

@@ -112,6 +112,7 @@ extension KernelState {
       return 0
     case .pidfd_open:
       return try openHandle(arguments.int(0), process)
+    case .pidfd_send_signal: return try sendByHandle(arguments, process)
     case .ioctl:
       return try describeHandle(arguments, process)
     case .getpriority:
@@ -174,6 +175,19 @@ extension KernelState {
     writes(process)
     processes[process]?.handles[descriptor] = handle
     return Int(descriptor)
+  }
+
+  /// A signal without a siginfo of the program's own, to the process or (`PIDFD_SIGNAL_PROCESS_GROUP`) to its group.
+  private mutating func sendByHandle(
+    _ arguments: CallArguments, _ caller: Process
+  ) throws(Errno) -> Int {
+    let group: UInt64 = 1 << 2
+    guard let handle = caller.handles[arguments.int(0)] else { throw .badFileDescriptor }
+    reads(handle.number)
+    guard arguments[2] == 0, arguments[3] & ~group == 0 else { throw .noFunction }
+    guard let number = number(behind: handle) else { throw .noSuchProcess }
+    let signal = MockSignal(number: arguments.int(1), sender: caller.number)
+    return try kill(arguments[3] == 0 ? number : -number, signal, caller)
   }
 
   /// `PIDFD_GET_INFO`, as far as names go.

@@ -28,6 +28,16 @@ public struct MockPage: Sendable {
       isReady: nil)
   }
 
+  /// What tells the task behind a process descriptor of the process's own from all others, as the inode of a real one does;
+  /// nil when there is no such descriptor.
+  public func identity(ofHandle descriptor: Int32) -> UInt32? {
+    process.kernel.inspect { state in
+      let owner = state.numberOf[process.identity].flatMap { state.threads[$0]?.process }
+      return owner.flatMap { state.processes[$0]?.handles[descriptor] }
+        .map { UInt32(truncatingIfNeeded: $0.identity) }
+    }
+  }
+
   /// Makes a system call from the code, with physical names.
   ///
   /// - Returns: The kernel's answer; ESRCH when the process has ended.

@@ -65,7 +65,7 @@ public final class MockPod: Sendable {
     if let name = try? names.processes.enter(
       physical, parent: ProcessTable.initial, as: standing)
     {
-      state.withLock { $0.names[born.identity] = name }
+      remember(born.identity, as: name)
       events(.started(name, physical, parent: ProcessTable.initial))
     }
     return MockProcess(kernel: kernel, identity: born.identity)
@@ -95,6 +95,7 @@ public final class MockPod: Sendable {
       $0.names[identity] = name
       $0.births[identity] = nil
     }
+    try? names.processes.space.setIdentity(UInt32(truncatingIfNeeded: identity), of: name)
   }
 
   /// Names a newborn that is first to ask, or whose end comes before anybody asked (paper §4.1.2).

@@ -13,6 +13,7 @@ final class PtraceSession: BackendSession {
   private let thread: Mutex<SupervisorThread?>
   private let streams: StreamService
   private let watch: Task<Void, Never>
+  private let pulse: Pulse
   /// What programs keep of the host program's.
   private let capabilities: CapabilitySet
 
@@ -22,6 +23,7 @@ final class PtraceSession: BackendSession {
   ) {
     self.capabilities = capabilities
     self.watch = Task.detached { await watch.run() }
+    pulse = watch.pulse
     self.thread = Mutex(thread)
     self.mailbox = mailbox
     self.ended = ended
@@ -117,6 +119,13 @@ final class PtraceSession: BackendSession {
     let answer = Promise<[VirtualName<ProcessID>]>()
     guard mailbox.post(.processes(answer: { answer.fulfil($0) })) else { return [] }
     return await answer.value
+  }
+
+  var statistics: PodStatistics {
+    var statistics = PodStatistics()
+    statistics.stops = pulse.reports.load(ordering: .relaxed)
+    statistics.receivers = 1
+    return statistics
   }
 
   func end() async {

@@ -116,11 +116,33 @@ final class AttachedCaller: TransactionHost, CallerState {
 
   /// Without memory the filter is installed all the same; calls that need some ask again.
   func willFilterCalls() {
-    process.hasOwnFilters = true
+    supervisor.filtersCalls(process)
+    leavePatchedSites()
     do throws(Errno) {
       _ = try gate()
       _ = try scratchAddress(for: 0)
     } catch {}
+  }
+
+  /// Has all calls from patched sites made by the program's own instructions from now on, in all processes that share the memory or
+  /// are copies of it.
+  ///
+  /// Filters of the program's own look at where calls come from, and kill for some. And of a process or thread that shares
+  /// the memory, and that the page hasn't made, the page doesn't know: it would take it for somebody else.
+  func leavePatchedSites() {
+    guard let area = supervisor.area, let tid = attached?.tid else { return }
+    process.space.withCallSites { sites in
+      sites.end()
+      let memory = RemoteMemory()
+      let destination = CallSite.destination(.page, in: area.base)
+      guard
+        let trampolines = CallSites.trampolines(in: memory, area: area.base, stopped: tid),
+        (try? memory.read(trampolines, as: UInt64.self, stopped: tid)) == destination
+      else { return }
+      // One byte: another thread may read the word at this moment.
+      try? memory.writeCode(
+        trampolines, bytes: [CallSite.Destination.program.rawValue], stopped: tid)
+    }
   }
 
   func isWaitable(_ zombie: Entry<ProcessID>) -> Bool { supervisor.isWaitable(zombie) }
@@ -142,6 +164,29 @@ final class AttachedCaller: TransactionHost, CallerState {
     return UInt32(truncatingIfNeeded: end.result) == expected
   }
 
+  /// Changes the program's text while other threads execute it: by one store, so that none of them sees a half of it. For so
+  /// long they could write there too.
+  ///
+  /// - Throws: What the kernel says that doesn't let code be written to.
+  func replaceText(_ change: TextChange) throws(Errno) {
+    let gate = try gate()
+    let attached = try held()
+    let page = CallArguments(change.address.rawValue & ~4095, 4096)
+    var (writable, executable) = (page, page)
+    writable.c = UInt64(PROT_READ | PROT_WRITE | PROT_EXEC)
+    executable.c = UInt64(PROT_READ | PROT_EXEC)
+    _ = try attached.perform(.mprotect, writable).get()
+    let result = Result { () throws(Errno) in
+      _ = try attached.run(from: gate.wordExchange, until: gate.wordExchanged) { registers in
+        registers.result = change.expected
+        registers.arguments[0] = change.address.rawValue
+        registers.arguments[1] = change.desired
+      }
+    }
+    _ = try attached.perform(.mprotect, executable).get()
+    try result.get()
+  }
+
   // MARK: CallerState
 
   var threadPointer: RemoteAddress? { attached?.registers.threadPointer }
@@ -151,7 +196,10 @@ final class AttachedCaller: TransactionHost, CallerState {
     set { process.dumpable = newValue }
   }
 
-  var hasMemoryOfItsOwn: Bool { process.threads.count == 1 && process.space.sharers == 1 }
+  var hasMemoryOfItsOwn: Bool {
+    supervisor.settleExecs(in: process.space)
+    return process.threads.count == 1 && process.space.sharers == 1
+  }
 
   func credentialsChanged() {
     process.mayBeOutOfReach = true

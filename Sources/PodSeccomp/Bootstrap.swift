@@ -27,7 +27,11 @@ struct Bootstrap {
   ///   - size: Of its shared part, in bytes.
   ///   - call: The program's call, which its last instruction makes again, two bytes before the bootstrap.
   ///   - arguments: Its arguments.
-  init(base: RemoteAddress, size: Int, before call: Syscall, _ arguments: CallArguments) {
+  ///   - address: Where it lies.
+  init(
+    base: RemoteAddress, size: Int, before call: Syscall, _ arguments: CallArguments,
+    at address: RemoteAddress
+  ) {
     let fixedNoReplace: UInt32 = 0x10_0000
     var code: [UInt8] = []
     code += [0x41, 0x89, 0xC0]  // mov %eax, %r8d: the descriptor
@@ -53,9 +57,10 @@ struct Bootstrap {
       + Self.make(.munmap)
     undo += [0xE3, UInt8(unmap.count + report.count)] + unmap  // jrcxz, behind the report
     let setup: [UInt8] =
-      [0x4C, 0x8D, 0x05] + Self.half(6)  // lea, behind this, %r8
+      [0x4C, 0x8D, 0x05] + Self.half(10)  // lea, behind this, %r8
       + [0x49, 0x8D, 0x41, UInt8(POD_PAGE_SETUP)]  // lea POD_PAGE_SETUP(%r9), %rax
       + [0xFF, 0xE0]  // jmp *%rax
+      + Self.half(Self.wishForTrampolines(near: address))
     code += [0xEB, UInt8(setup.count + undo.count)]  // jmp, to the report
     code += setup + undo + report
     reportEnd = code.count
@@ -69,6 +74,12 @@ struct Bootstrap {
     let end = Int32(code.count + 5)
     code += [0xE9] + Self.half(UInt32(bitPattern: -2 - end))  // jmp
     bytes = code
+  }
+
+  /// Where trampolines are in reach of the program's text: below it, for one that lies at a fixed address; 0 for one that is
+  /// among the libraries, as far as the kernel gives places there.
+  private static func wishForTrampolines(near address: RemoteAddress) -> UInt32 {
+    address.rawValue >> 32 == 0 ? 0x20_0000 : 0
   }
 
   private static func make(_ call: Syscall) -> [UInt8] {

@@ -4,7 +4,7 @@ internal import PodPtrace
 extension SeccompBackend {
   /// Why no pod can be made with this backend, nor without it; nil when one can.
   var unavailable: String? {
-    guard let obstacle = MachineSupport.ask().obstacle else { return nil }
+    guard let obstacle = MachineSupport.recent.obstacle else { return nil }
     return switch fallback {
     case .ptrace(let ptrace): ptrace.capabilities.unavailable
     case .none: obstacle
@@ -13,7 +13,7 @@ extension SeccompBackend {
 
   /// What Landlock and the supervisor keep here; where pods are made by another backend, what that one gives.
   public func containment(for configuration: PodConfiguration) -> Containment {
-    let machine = MachineSupport.ask()
+    let machine = MachineSupport.recent
     if machine.obstacle == nil { return machine.containment(keeping: configuration.capabilities) }
     return switch fallback {
     case .ptrace(let ptrace): ptrace.containment(for: configuration)
@@ -27,7 +27,7 @@ extension SeccompBackend {
   func orFallBack(
     _ pod: PodSetup, _ start: (MachineSupport) async throws(PodError) -> any BackendSession
   ) async throws(PodError) -> any BackendSession {
-    let machine = MachineSupport.ask()
+    let machine = MachineSupport.recent
     let reason: PodError
     if let obstacle = machine.obstacle {
       reason = PodError(.backendUnavailable, obstacle)

@@ -31,6 +31,13 @@ struct Gate {
     exchange.advanced(by: 4)...exchange.advanced(by: 6)
   }
 
+  /// Code that replaces the eight bytes at `rdi`, if they are `rax`, by `rsi`.
+  var wordExchange: RemoteAddress { exchange.advanced(by: 8) }
+  /// Where that code stays when it is done.
+  var wordExchanged: ClosedRange<RemoteAddress> {
+    wordExchange.advanced(by: 5)...wordExchange.advanced(by: 7)
+  }
+
   /// The number of the call by which the page first tells that a call is over: the same one where it is always a
   /// notification, since a filter of the program's own has just let it pass.
   static func firstReport(of call: Syscall) -> UInt64 {
@@ -83,6 +90,9 @@ struct Gate {
     code += [UInt8](repeating: 0xCC, count: exchangeOffset - code.count)
     code += [
       0xF0, 0x0F, 0xB1, 0x37,  // lock cmpxchg %esi, (%rdi)
+      0xF3, 0x90,  // pause
+      0xEB, 0xFC,  // jmp to the pause
+      0xF0, 0x48, 0x0F, 0xB1, 0x37,  // lock cmpxchg %rsi, (%rdi)
       0xF3, 0x90,  // pause
       0xEB, 0xFC,  // jmp to the pause
     ]

@@ -28,7 +28,8 @@ struct Injection {
 
 /// How the pod's area comes into a process, without ptrace.
 ///
-/// In a nutshell: a program that was just executed waits in its first notified call. The supervisor writes a
+/// In a nutshell: a program waits in a notified call, the first one for which the area is good: most programs don't make
+/// any, and the area's coming costs as much as ten calls. The supervisor writes a
 /// ``Bootstrap`` over the code behind the call, and answers with a descriptor of the area, put into the process by the same
 /// answer (SECCOMP_ADDFD_FLAG_SEND). The bootstrap maps the area, closes the descriptor and makes the program's call again;
 /// with that notification the code is put back, and the call is served as ever.
@@ -46,6 +47,11 @@ extension Receiver {
     -> Bool
   {
     let process = thread.process
+    if process.mayBeOutOfReach, !process.space.isAreaOnItsWay,
+      !RemoteMemory(of: notification.tid).isOpen
+    {
+      return comesWithinReach(notification, call, thread)
+    }
     // Another receiver may have the next notification of the same thread before this one is done.
     let (isDone, left) = process.space.withArea { state -> (Bool, Injection?) in
       switch state {
@@ -81,12 +87,47 @@ extension Receiver {
     return isDone
   }
 
+  /// Gets access to the memory of a program that may be executed and not read, which then makes its call again.
+  ///
+  /// - Returns: Whether it does, or nobody waits for the answer any more.
+  private func comesWithinReach(_ notification: Notification, _ call: Syscall, _ thread: PodThread)
+    -> Bool
+  {
+    defer { supervisor.attendance.end() }
+    guard isWaiting(notification), let attached = attach(notification, thread) else { return true }
+    let host = AttachedCaller(thread, supervisor)
+    host.hold(attached)
+    host.comeWithinReach()
+    // It is tried once.
+    thread.process.mayBeOutOfReach = false
+    host.letGo()
+    attached.repeatCall(call)
+    return true
+  }
+
+  /// Whether the area is to come with a call, or on its way: with the first one that is made in the area, or after which it
+  /// couldn't come any more, or when many have been heard of.
+  func wantsArea(_ notification: Notification, _ call: Syscall, _ thread: PodThread) -> Bool {
+    let space = thread.process.space
+    if space.isAreaOnItsWay { return true }
+    let arguments = notification.arguments
+    let setSeccomp: Int32 = 22
+    return switch call {
+    case .fork, .vfork, .clone, .wait4, .waitid, .seccomp: true
+    case .prctl where arguments.int(0) == setSeccomp: true
+    case .rt_sigaction:
+      setsHandler(RemoteAddress(rawValue: arguments.b), of: notification.tid)
+    case _ where Self.endsProgram(call): false
+    default: space.wantsArea()
+    }
+  }
+
   private static func endsProgram(_ call: Syscall) -> Bool {
     call == .execve || call == .execveat || call == .exit
   }
 
   /// The memory of a caller; nil when it no longer waits for the answer, or its memory is out of reach.
-  private func memory(of notification: Notification) -> RemoteMemory? {
+  func memory(of notification: Notification) -> RemoteMemory? {
     let memory = RemoteMemory(of: notification.tid)
     // Who still waits after the opening is who was opened.
     guard memory.isOpen, isWaiting(notification) else { return nil }
@@ -113,7 +154,7 @@ extension Receiver {
   ) -> Bool {
     let address = notification.instructionPointer
     let bootstrap = Bootstrap(
-      base: area.base, size: area.mappedSize, before: call, notification.arguments)
+      base: area.base, size: area.mappedSize, before: call, notification.arguments, at: address)
     state = .absent
     guard
       let room = CodeMapping.room(behind: address, of: notification.tid),
@@ -150,6 +191,7 @@ extension Receiver {
         CLinux_SECCOMP_ADDFD_FLAG_SEND)
     } while added == -EINTR
     if added >= 0 {
+      counts.injected()
       state = .onItsWay(injection)
       return true
     }
@@ -227,13 +269,58 @@ enum CodeMapping {
     var mapping = CLinux_mapping()
     let result = CLinux_query_mapping(file.rawValue, address.rawValue, &mapping)
     if result == 0 {
-      let kind = mapping.flags
-      guard kind & UInt64(CLinux_PROCMAP_EXECUTABLE) != 0,
-        kind & UInt64(CLinux_PROCMAP_SHARED) == 0
-      else { return nil }
+      guard mapping.isOwnCode else { return nil }
       return mapping.end - address.rawValue
     }
     return result == -ENOTTY ? ProcessMaps.room(behind: address, in: file) : nil
+  }
+
+  /// The file's code that an address is in, if the process has it for its own and doesn't write to it, and if another address is in
+  /// the page that the area's bootstrap has mapped: nothing else is patched. Kernels that can't be asked for a mapping say no.
+  static func text(
+    around address: RemoteAddress, trampolines: RemoteAddress, of process: Int32
+  ) -> Text? {
+    guard let file = try? FileDescriptor.open("/proc/\(process)/maps", .readOnly) else {
+      return nil
+    }
+    defer { try? file.close() }
+    var mapping = CLinux_mapping()
+    guard CLinux_query_mapping(file.rawValue, trampolines.rawValue, &mapping) == 0,
+      mapping.isReadOnlyCode, mapping.inode == 0,
+      CLinux_query_mapping(file.rawValue, address.rawValue, &mapping) == 0,
+      mapping.isReadOnlyCode, mapping.inode != 0
+    else { return nil }
+    return Text(
+      file: TextFile(
+        inode: mapping.inode,
+        device: UInt64(mapping.device_major) << 32 | UInt64(mapping.device_minor)),
+      start: RemoteAddress(rawValue: mapping.start), count: mapping.end - mapping.start,
+      offset: mapping.offset)
+  }
+}
+
+/// A file of which a process has code.
+struct TextFile: Hashable {
+  let inode: UInt64
+  let device: UInt64
+}
+
+/// A mapping of code.
+struct Text {
+  let file: TextFile
+  let start: RemoteAddress
+  /// In bytes.
+  let count: UInt64
+  /// Where in the file it begins.
+  let offset: UInt64
+}
+
+extension CLinux_mapping {
+  fileprivate var isOwnCode: Bool {
+    flags & UInt64(CLinux_PROCMAP_EXECUTABLE) != 0 && flags & UInt64(CLinux_PROCMAP_SHARED) == 0
+  }
+  fileprivate var isReadOnlyCode: Bool {
+    isOwnCode && flags & UInt64(CLinux_PROCMAP_WRITABLE) == 0
   }
 }
 

@@ -2,6 +2,7 @@ internal import CLinux
 internal import Glibc
 package import PodCore
 internal import PodLinux
+internal import Synchronization
 internal import SystemPackage
 
 /// What the machine offers to the seccomp backend: what the kernel answers when it is asked, never what its version
@@ -67,6 +68,20 @@ package struct MachineSupport: Sendable, Equatable {
       hasProcessInodes: processInodes,
       hostObstacle: OwnProcess.obstacle)
   }
+
+  /// What the machine answered lately: a pod's start wants to know several times.
+  package static var recent: MachineSupport {
+    lastAnswer.withLock { last in
+      if let last, ContinuousClock.now - last.moment < validity { return last.answer }
+      let answer = ask()
+      last = (answer, .now)
+      return answer
+    }
+  }
+
+  private static let lastAnswer = Mutex<(answer: MachineSupport, moment: ContinuousClock.Instant)?>(
+    nil)
+  private static let validity = Duration.milliseconds(100)
 
   private static var notificationSizes: [UInt16]? {
     let getSizes: UInt32 = 3

@@ -25,6 +25,9 @@ struct ProcessIdentity: Sendable, Hashable {
     }
   }
 
+  /// The lower half of the number of who has it for good; nil where the time of the start tells, which may be another's.
+  var word: UInt32? { Self.hasInodes ? UInt32(truncatingIfNeeded: number) : nil }
+
   /// Whether each process has an inode of its own here: two processes that live don't share it.
   private static let hasInodes: Bool = {
     let own = CLinux_pidfd_open(getpid(), 0)
@@ -62,8 +65,8 @@ private enum ProcessStart {
   }
 }
 
-/// How many address spaces of a pod are still to get its area.
-final class AwaitedAreas: Sendable {
+/// How many of something there are, for those who look for any before they look for one.
+final class Count: Sendable {
   private let count = Atomic<Int>(0)
   var isEmpty: Bool { count.load(ordering: .relaxed) == 0 }
   fileprivate func change(by difference: Int) { count.add(difference, ordering: .relaxed) }
@@ -87,18 +90,23 @@ final class AddressSpace: Sendable {
   static let slotSize = 512
 
   private let area: Mutex<AreaState>
+  private let callSites: Mutex<CallSites>
   /// Whether the pod's area is still to come, or on its way.
   private let awaited: Atomic<Bool>
-  private let count: AwaitedAreas
+  private let onItsWay = Atomic<Bool>(false)
+  /// How many calls were heard of while it was to come.
+  private let calls = Atomic<Int>(0)
+  private let count: Count
 
   /// The space of a program that was just executed.
   ///
   /// - Parameters:
   ///   - count: Counts it until its area has come.
   ///   - getsArea: Whether the pod has an area.
-  init(_ count: AwaitedAreas = AwaitedAreas(), getsArea: Bool = false) {
+  init(_ count: Count = Count(), getsArea: Bool = false) {
     state = Mutex(State())
     area = Mutex(getsArea ? .awaited : .absent)
+    callSites = Mutex(CallSites())
     awaited = Atomic(getsArea)
     self.count = count
     if getsArea { count.change(by: 1) }
@@ -111,6 +119,8 @@ final class AddressSpace: Sendable {
       State(
         gate: known.gate, scratch: known.scratch, signalsWithStubs: known.signalsWithStubs))
     area = Mutex(.absent)
+    let sites = other.callSites.withLock { $0 }
+    callSites = Mutex(sites)
     awaited = Atomic(false)
     count = other.count
     withArea { state in
@@ -124,6 +134,22 @@ final class AddressSpace: Sendable {
 
   /// Whether notifications are to be looked at for the sake of the pod's area.
   var awaitsArea: Bool { awaited.load(ordering: .relaxed) }
+
+  /// At the how many-th of its calls a program gets the pod's area that hasn't needed it before: when so many calls have cost
+  /// as much as its coming (docs/findings.md).
+  static let callsBeforeArea = 10
+
+  /// Whether the pod's area is to come or on its way, and a call that gives no other reason is one at which it matters.
+  ///
+  /// Each time that the answer is no counts as such a call.
+  func wantsArea() -> Bool {
+    guard awaitsArea else { return false }
+    return onItsWay.load(ordering: .relaxed)
+      || calls.add(1, ordering: .relaxed).newValue >= Self.callsBeforeArea
+  }
+
+  /// Whether what brings the area is in the program's code.
+  var isAreaOnItsWay: Bool { onItsWay.load(ordering: .relaxed) }
 
   /// Whether calls can be made in the pod's area.
   var hasArea: Bool {
@@ -141,6 +167,11 @@ final class AddressSpace: Sendable {
           case .awaited, .onItsWay: true
           case .mapped, .absent: false
           }
+        if case .onItsWay = state {
+          onItsWay.store(true, ordering: .relaxed)
+        } else {
+          onItsWay.store(false, ordering: .relaxed)
+        }
         if awaited.exchange(isAwaited, ordering: .relaxed) != isAwaited {
           count.change(by: isAwaited ? 1 : -1)
         }
@@ -148,6 +179,9 @@ final class AddressSpace: Sendable {
       return body(&state)
     }
   }
+
+  /// Works on what is known of the program's call sites.
+  func withCallSites<T>(_ body: (inout CallSites) -> T) -> T { callSites.withLock { body(&$0) } }
 
   /// Whether a signal's handler may be called by a stub in the pod's area.
   func mayHaveStub(_ signal: Int32) -> Bool {
@@ -157,6 +191,8 @@ final class AddressSpace: Sendable {
   func expectStub(_ signal: Int32) {
     state.withLock { $0.signalsWithStubs |= Self.bit(signal) }
   }
+  /// From now on all may.
+  func expectStubs() { state.withLock { $0.signalsWithStubs = .max } }
   private static func bit(_ signal: Int32) -> UInt64 {
     (1...64).contains(signal) ? 1 << UInt64(signal - 1) : 0
   }
@@ -226,6 +262,7 @@ final class PodProcess: Sendable {
     var isReported = false
     var isForgotten = false
     var foundGone: ContinuousClock.Instant?
+    var hasExecuted = false
     var reportedRefusals: Set<Int> = []
   }
 
@@ -272,6 +309,30 @@ final class PodProcess: Sendable {
   var mayBeOutOfReach: Bool {
     get { state.withLock { $0.mayBeOutOfReach } }
     set { state.withLock { $0.mayBeOutOfReach = newValue } }
+  }
+
+  /// Whether it has executed a program since it was made, as far as was found out.
+  var hasExecuted: Bool {
+    get { state.withLock { $0.hasExecuted } }
+    set { state.withLock { $0.hasExecuted = newValue } }
+  }
+
+  /// Whether an exec of it has gone on by itself; see ``UnattendedExec``.
+  var hasExecUnderWay: Bool { isExecUnderWay.load(ordering: .acquiring) }
+  private let isExecUnderWay = Atomic<Bool>(false)
+  private let exec = Mutex<UnattendedExec?>(nil)
+
+  /// Does a step of an exec that goes on by itself, one at a time: nil where none does.
+  ///
+  /// - Parameter count: Counts it meanwhile.
+  func withExec<T>(_ count: Count, _ body: (inout UnattendedExec?) -> T) -> T {
+    exec.withLock { exec in
+      let result = body(&exec)
+      if isExecUnderWay.exchange(exec != nil, ordering: .releasing) != (exec != nil) {
+        count.change(by: exec != nil ? 1 : -1)
+      }
+      return result
+    }
   }
 
   /// Whether it may have filters of its own for its calls, which the calls of the pod's area would go through too: they may
@@ -340,6 +401,8 @@ final class PodProcess: Sendable {
     }
   }
 
+  /// Whether it was told how it ended.
+  var isReported: Bool { state.withLock { $0.isReported } }
   /// - Returns: Whether nobody has told how it ended.
   func markReported() -> Bool {
     state.withLock { state in

@@ -20,6 +20,7 @@ extension Receiver {
     let attached: AttachedThread
     do throws(Errno) {
       attached = try supervisor.seize(thread)
+      counts.attached(call: notification.number)
     } catch {
       answer(notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
       return nil
@@ -153,7 +154,7 @@ extension Receiver {
   }
 
   /// A signal came first: it is delivered, and then the program makes its call again.
-  private func again(_ host: AttachedCaller, _ attached: AttachedThread, _ call: Syscall) {
+  func again(_ host: AttachedCaller, _ attached: AttachedThread, _ call: Syscall) {
     host.letGo()
     attached.repeatCall(call)
   }
@@ -339,6 +340,7 @@ extension Receiver {
       flags: flags, sharesMemory: transaction.call == .vfork || flags & CloneFlags.vm != 0,
       arguments: transaction.arguments, maker: attached.registers, isAtGate: waits,
       hasStackOfItsOwn: transaction.call == .clone && transaction.arguments.b != 0)
+    if birth.sharesMemory { host.leavePatchedSites() }
     let outcome = try attached.perform(
       call, arguments, at: instruction, keeping: waits ? Gate.firstReport(of: call) : nil,
       makesTask: true
@@ -370,6 +372,7 @@ extension Receiver {
     let attached: AttachedThread
     do throws(Errno) {
       attached = try supervisor.seize(thread)
+      counts.attached(call: notification.number)
     } catch {
       // The kernel won't let us look: what it executes is found out at its next call.
       answer(

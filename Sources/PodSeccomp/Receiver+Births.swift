@@ -132,6 +132,7 @@ extension Receiver {
   }
 
   func greetNewborn(_ notification: Notification) {
+    counts.took(hypercall: POD_HYPERCALL_BORN.rawValue)
     let ticket = Int32(truncatingIfNeeded: notification.arguments.c)
     do throws(Errno) {
       if let name = try name(notification, ticket: ticket) {
@@ -206,6 +207,7 @@ extension Receiver {
 
   func endWait(_ notification: Notification, _ thread: PodThread) {
     let words = notification.arguments
+    patchWaitingSites(of: notification, thread)
     guard case .success(let number) = CallResult(word: words.d) else {
       supervisor.reapGone(childrenOf: thread.process.name)
       answer(notification, CallResult(word: words.d))
@@ -237,7 +239,8 @@ extension Receiver {
     let isGone =
       mayHave
       && supervisor.waited(
-        for: physical.rawValue, status: isReaped ? Int32(truncatingIfNeeded: words.e) : nil)
+        for: physical.rawValue, status: isReaped ? Int32(truncatingIfNeeded: words.e) : nil,
+        by: thread.process.name)
     var transaction = Transaction(
       .wait4, CallArguments(words.c), by: supervisor.caller(thread), names: supervisor.names,
       host: LookingCaller(thread, supervisor, notification))
@@ -355,7 +358,7 @@ extension Supervisor: BirthWitness {
       let space = family.map { AddressSpace(copying: $0.space) } ?? AddressSpace()
       let process = add(process: tid, name, space)
       process.mayBeOutOfReach = true
-      process.hasOwnFilters = family?.hasOwnFilters ?? false
+      if family?.hasOwnFilters ?? false { filtersCalls(process) }
       setup.events(.started(name, physical, parent: maker.process))
       return thread(tid)
     } catch {

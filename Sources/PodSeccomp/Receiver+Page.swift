@@ -22,6 +22,7 @@ extension Receiver {
   /// Does what the page asks for, or says that it isn't known here (ENOSYS).
   func serveHypercall(_ notification: Notification, _ thread: PodThread) {
     let number = UInt32(exactly: notification.arguments.b) ?? 0
+    counts.took(hypercall: number)
     switch pod_page_hypercall(rawValue: number) {
     case POD_HYPERCALL_CALL: serveCall(notification, thread)
     case POD_HYPERCALL_NAME:

@@ -32,6 +32,13 @@ extension Receiver {
     letPass(notification)
   }
 
+  /// Whether an action that is to be set names a handler, as far as can be seen.
+  func setsHandler(_ action: RemoteAddress, of tid: Int32) -> Bool {
+    if action.isNull { return false }
+    let handler = try? RemoteMemory().read(action, as: UInt64.self, stopped: tid)
+    return handler.map { $0 > 1 } ?? true
+  }
+
   private static let showsSender: UInt64 = 0x4
   private static let restartsCalls: UInt64 = 0x1000_0000
 

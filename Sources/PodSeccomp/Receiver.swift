@@ -15,17 +15,21 @@ internal import SystemPackage
 final class Receiver {
   let supervisor: Supervisor
   let listener: Int32
-  /// Whether the notification just taken was left to somebody else.
-  private var hasDeferred = false
+  /// Whether it takes notifications; see ``ReceiverPool``. Who starts it passes the turn on to it.
+  private var hasTurn = true
   private var buffers: NotificationBuffers
+  let counts = ReceiverCounts()
   /// How many notifications it has served, and how often in a row more were waiting when it looked.
   private var turns: UInt32 = 0
   private var crowded = 0
+  /// How often in a row nobody was waiting.
+  private var lonely = 0
 
   init(_ supervisor: Supervisor) throws(Errno) {
     self.supervisor = supervisor
     buffers = try NotificationBuffers()
     listener = supervisor.listener.rawValue
+    supervisor.pool.counts(by: counts)
   }
 
   /// Starts a receiver's thread.
@@ -48,30 +52,32 @@ final class Receiver {
     // A caller that a signal reaches before its notification was taken isn't heard of: the sooner it is taken, the less
     // often that happens.
     _ = CLinux_set_slice(Self.slice)
-    // Counted as free by whoever started it.
-    var isCounted = true
     while true {
-      if !isCounted { supervisor.pool.becomeFree() }
-      // Free first: who has left something meanwhile saw nobody free.
-      if !hasDeferred, let waiting = supervisor.pool.takeWaiting() {
-        supervisor.pool.becomeBusy()
-        isCounted = false
-        serve(waiting)
-        continue
+      if !hasTurn {
+        switch supervisor.pool.next() {
+        case .receive: hasTurn = true
+        case .serve(let waiting):
+          serve(waiting)
+          continue
+        case .end: return
+        }
       }
-      hasDeferred = false
       let result = receive()
-      supervisor.pool.becomeBusy()
-      isCounted = false
       if result == 0 {
-        serve(Notification(buffers.notification))
-        lookForCrowd()
+        let notification = Notification(buffers.notification)
+        counts.took(call: notification.number)
+        supervisor.pool.beginServing()
+        serve(notification)
+        if hasTurn {
+          supervisor.pool.endServing()
+          lookAround()
+        }
       } else if result == -ENOENT || result == -EINTR {
-        if isOver { return }
+        guard isOver else { continue }
+        return supervisor.pool.close()
       } else {
-        supervisor.fail(
-          "notifications can't be received: \(Errno(rawValue: -result))")
-        return
+        supervisor.fail("notifications can't be received: \(Errno(rawValue: -result))")
+        return supervisor.pool.close()
       }
     }
   }
@@ -89,20 +95,34 @@ final class Receiver {
     }
   }
 
-  /// Now and then looks whether more calls are waiting; when it was so a few times on end, somebody else is to help.
-  private func lookForCrowd() {
+  /// Serves what was left for later, if it can, and looks now and then whether more calls are waiting, or served by somebody else: when
+  /// it was so a few times on end, another receiver is to help, and when it wasn't for a while, one is not.
+  private func lookAround() {
+    let supervisor = supervisor
+    let start = { () throws(Errno) in try Receiver.start(supervisor) }
+    if supervisor.pool.hasBacklog,
+      let waiting = supervisor.pool.takeWaiting(hasTurn: &hasTurn, start)
+    {
+      return serve(waiting)
+    }
     turns &+= 1
     guard turns % Self.turnsPerLook == 0 else { return }
     var entry = pollfd(fd: listener, events: Int16(POLLIN), revents: 0)
-    crowded = poll(&entry, 1, 0) > 0 ? crowded + 1 : 0
-    guard crowded == Self.looksForHelp else { return }
-    crowded = 0
-    let supervisor = supervisor
-    supervisor.pool.grow { () throws(Errno) in try Receiver.start(supervisor) }
+    let isCrowded = poll(&entry, 1, 0) > 0 || supervisor.pool.isServing
+    crowded = isCrowded ? crowded + 1 : 0
+    lonely = isCrowded ? 0 : lonely + 1
+    if crowded == Self.looksForHelp {
+      crowded = 0
+      supervisor.pool.grow(start)
+    } else if lonely == Self.looksForRetreat {
+      lonely = 0
+      if supervisor.pool.retreat() { hasTurn = false }
+    }
   }
 
   private static let turnsPerLook: UInt32 = 16
   private static let looksForHelp = 4
+  private static let looksForRetreat = 16
 
   /// Whether nobody is left who could ask.
   private var isOver: Bool {
@@ -132,6 +152,7 @@ final class Receiver {
 
   private func serve(_ notification: Notification) {
     if let name = identity(for: notification) {
+      if supervisor.patchesSites, patchSite(of: notification) { return }
       answer(notification, .success(Int(name)))
     } else {
       serveOther(notification)
@@ -156,8 +177,9 @@ final class Receiver {
     {
       return thread.process.tgid
     }
-    if !supervisor.awaitedAreas.isEmpty,
-      supervisor.thread(notification.tid)?.process.space.awaitsArea ?? false
+    if !supervisor.awaitedAreas.isEmpty || !supervisor.execsUnderWay.isEmpty,
+      let process = supervisor.thread(notification.tid)?.process,
+      process.hasExecUnderWay || process.space.wantsArea()
     {
       return nil
     }
@@ -171,10 +193,11 @@ final class Receiver {
     var sum = 0
     buffers.rehearse(call)
     for _ in 0..<count {
-      if supervisor.pool.takeWaiting() != nil { return sum }
-      supervisor.pool.becomeFree()
+      if supervisor.pool.hasBacklog { return sum }
       buffers.rehearse(call)
-      supervisor.pool.becomeBusy()
+      counts.took(call: Int(call.data.nr))
+      supervisor.pool.beginServing()
+      defer { supervisor.pool.endServing() }
       let notification = Notification(buffers.notification)
       guard let name = identity(for: notification) else { return sum }
       buffers.prepare(notification.id, value: Int64(name))
@@ -195,7 +218,11 @@ final class Receiver {
       return
     }
     if isNewborn(notification, call, arguments) { return greetNewborn(notification) }
-    guard let thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
+    guard var thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
+    if thread.process.hasExecUnderWay {
+      supervisor.settleExec(of: thread.process)
+      thread = supervisor.thread(tid) ?? thread
+    }
     if Self.introduces(call, arguments), !supervisor.isThere(thread) {
       return serveUnknown(notification, call)
     }
@@ -230,7 +257,7 @@ final class Receiver {
         return
       }
     }
-    if let area = supervisor.area, process.space.awaitsArea {
+    if let area = supervisor.area, process.space.awaitsArea, wantsArea(notification, call, thread) {
       return slowly(notification) {
         if !brings(area, notification, call, thread) { dispatch(notification, call, thread) }
       }
@@ -240,9 +267,11 @@ final class Receiver {
 
   private func dispatch(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
     let arguments = notification.arguments
+    if supervisor.patchesSites, patchSite(of: notification, call, thread) { return }
     switch call {
     case .execve, .execveat:
       guard passesInterposers(notification, call, thread) else { return }
+      if leaveExec(notification, thread) { return }
       return slowly(notification) { attendExec(notification, thread) }
     case .exit:
       guard passesInterposers(notification, call, thread) else { return }
@@ -274,11 +303,9 @@ final class Receiver {
   func slowly(_ notification: Notification, _ body: () -> Void) {
     let supervisor = supervisor
     if supervisor.pool.mayAttend(
-      notification, { () throws(Errno) in try Receiver.start(supervisor) })
+      notification, hasTurn: &hasTurn, { () throws(Errno) in try Receiver.start(supervisor) })
     {
       body()
-    } else {
-      hasDeferred = true
     }
   }
 

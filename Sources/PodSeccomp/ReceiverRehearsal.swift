@@ -31,8 +31,6 @@ internal import SystemPackage
     call.id = 1
     call.pid = UInt32(5_000_000 + names - 1)
     call.data.nr = Int32(Syscall.getpid.rawValue)
-    supervisor.pool.becomeFree()
-    supervisor.pool.becomeBusy()
   }
 
   deinit { supervisor.end() }

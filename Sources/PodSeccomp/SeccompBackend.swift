@@ -28,6 +28,8 @@ public struct SeccompBackend: Backend {
 
   /// What is done where the machine lacks what this backend needs.
   public let fallback: Fallback
+  /// Whether the kernel is to keep signals in the pod where it can; if not, the supervisor sends them all.
+  @_spi(Benchmarks) public var usesSignalScope = true
 
   /// Makes the backend.
   ///
@@ -46,7 +48,7 @@ public struct SeccompBackend: Backend {
   public func tableMemory(
     for configuration: PodConfiguration, size: Int
   ) throws(PodError) -> (any TableMemory)? {
-    guard !configuration.tracesCalls, MachineSupport.ask().obstacle == nil else { return nil }
+    guard !configuration.tracesCalls, MachineSupport.recent.obstacle == nil else { return nil }
     do throws(PodArea.Failure) {
       return try PodArea.make(tableSize: size)
     } catch {
@@ -63,7 +65,9 @@ public struct SeccompBackend: Backend {
   ///   works; `.containmentUnavailable`.
   public func start(_ pod: PodSetup) async throws(PodError) -> any BackendSession {
     try await orFallBack(pod) { machine throws(PodError) in
-      try await SeccompSession.start(pod, machine)
+      var machine = machine
+      if !usesSignalScope { machine.landlock = 0 }
+      return try await SeccompSession.start(pod, machine)
     }
   }
 }

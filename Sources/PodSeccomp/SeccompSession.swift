@@ -39,14 +39,17 @@ final class SeccompSession: BackendSession {
   ) async throws(PodError) -> SeccompSession {
     let filter: [UInt8]
     do throws(Errno) {
-      filter = try SupervisionFilter.rules(for: setup).program().bytes
+      filter = try SupervisionFilter.program(
+        for: setup, isScoped: machine.hasSignalScope
+      ).bytes
     } catch {
       throw PodError(
         .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
       )
     }
     do throws(Errno) {
-      try setup.area?.write(rules: SupervisionFilter.pageRules(for: setup))
+      try setup.area?.write(
+        rules: SupervisionFilter.pageRules(for: setup, isScoped: machine.hasSignalScope))
     } catch {
       throw PodError(
         .invalidConfiguration, "the boundary table doesn't fit into the pod's processes",
@@ -65,7 +68,7 @@ final class SeccompSession: BackendSession {
       let listener = try podInit.supervise(supervision)
       supervisor = Supervisor(
         setup, podInit: podInit, listener: listener, launcher: podInit.launcherProcessID ?? 0,
-        isScoped: machine.hasSignalScope)
+        isScoped: machine.hasSignalScope, keepsCallers: machine.listenerFlags != 0)
     } catch {
       podInit.end()
       throw PodError(.backendUnavailable, error.explanation, underlyingError: error.error)
@@ -115,6 +118,8 @@ final class SeccompSession: BackendSession {
   func processes() async -> [VirtualName<ProcessID>] {
     supervisor.names.processes.liveProcesses.map(\.virtual).sorted()
   }
+
+  var statistics: PodStatistics { supervisor.pool.statistics }
 
   func end() async {
     supervisor.end()

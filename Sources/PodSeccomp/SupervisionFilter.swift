@@ -1,6 +1,7 @@
 internal import CPodLayout
 package import PodCore
 package import PodLinux
+internal import Synchronization
 public import SystemPackage
 
 /// The filter of a pod whose supervisor is asked by notification.
@@ -9,7 +10,8 @@ public import SystemPackage
 /// - a call in which no name crosses, or which passes for now, is allowed by its number alone, so that the kernel's
 ///   per-number cache answers; where a number has variants, those are told apart by their arguments;
 /// - a call in which names cross is a notification, and so are ``watched`` calls; but the pod's own code in its processes
-///   (the page) makes those by itself that reach nobody else (``PodCore/Reach``), except for what it tells the supervisor;
+///   (the page) makes those by itself that reach nobody else, or nobody outside (``PodCore/Reach``), except for what it
+///   tells the supervisor;
 /// - a refused call has its errno from the filter, unless the embedder wants to see every call;
 /// - other architectures, x32 and unknown numbers get ENOSYS (unknown numbers of this architecture are notifications
 ///   where every call is reported).
@@ -22,30 +24,89 @@ package enum SupervisionFilter {
   /// it, and the end of a thread, which nothing else reports.
   package static let watched: Set<Syscall> = [.execve, .execveat, .exit]
 
-  /// Calls that the supervisor has to see where there is a page, unless the page makes them: a C library's first one, at
-  /// which the pod's area comes into a new program, and those that set handlers, which get stubs there.
-  package static let watchedOutside: Set<Syscall> = [.set_tid_address, .rt_sigaction]
+  /// Calls that the supervisor has to see where there is a page, unless the page makes them: those that set handlers, which
+  /// get stubs there.
+  package static let watchedOutside: Set<Syscall> = [.rt_sigaction]
 
   /// What becomes of each call of a pod's programs.
-  package static func rules(for setup: PodSetup) -> FilterRules {
+  ///
+  /// - Parameter isScoped: Whether all of them are in one Landlock domain that keeps their signals in it.
+  package static func rules(for setup: PodSetup, isScoped: Bool = false) -> FilterRules {
     rules(
       for: setup.names.boundary, interposers: setup.names.interposers,
-      reportsRefusals: setup.configuration.tracesCalls, page: setup.area?.base)
+      reportsRefusals: setup.configuration.tracesCalls, page: setup.area?.base,
+      isScoped: isScoped)
   }
 
+  /// The program of ``rules(for:isScoped:)``. That of pods without an embedder's rules is made once, and then given their
+  /// page.
+  ///
+  /// - Parameter isScoped: As for the rules.
+  /// - Throws: What `FilterRules.program` throws.
+  package static func program(
+    for setup: PodSetup, isScoped: Bool = false
+  ) throws(Errno) -> BPFProgram {
+    let isUsual =
+      setup.names.boundary.isStandard && setup.names.interposers.isEmpty
+      && !setup.configuration.tracesCalls
+    guard isUsual, let page = setup.area?.base else {
+      return try rules(for: setup, isScoped: isScoped).program()
+    }
+    if let usual = usual.withLock({ $0[isScoped] }),
+      let program = usual.program.with(page: page, insteadOf: usual.page)
+    {
+      return program
+    }
+    let program = try rules(for: setup, isScoped: isScoped).program()
+    usual.withLock { $0[isScoped] = (program, page) }
+    return program
+  }
+
+  private static let usual = Mutex<[Bool: (program: BPFProgram, page: RemoteAddress)]>([:])
+
   /// The same for the code that lies in the pod's processes: what it does by itself.
-  package static func pageRules(for setup: PodSetup) -> [UInt8] {
-    setup.names.boundary.pageRules(
-      interposers: setup.names.interposers, watched: watched.union(watchedOutside))
+  ///
+  /// - Parameter isScoped: As for the rules of the filter.
+  package static func pageRules(for setup: PodSetup, isScoped: Bool = false) -> [UInt8] {
+    let (table, interposers) = (setup.names.boundary, setup.names.interposers)
+    guard table.isStandard, interposers.isEmpty else {
+      return pageRules(of: table, interposers, isScoped)
+    }
+    return isScoped ? usualScopedPageRules : usualPageRules
+  }
+
+  private static let usualPageRules = pageRules(of: .standard, [], false)
+  private static let usualScopedPageRules = pageRules(of: .standard, [], true)
+
+  private static func pageRules(
+    of table: BoundaryTable, _ interposers: [any Interposer], _ isScoped: Bool
+  ) -> [UInt8] {
+    table.pageRules(
+      interposers: interposers, watched: watched.union(watchedOutside), isScoped: isScoped)
+  }
+
+  /// By number, the calls that the page has a way of its own for, and that no embedder wants to see.
+  static func gainingCalls(for setup: PodSetup, isScoped: Bool) -> [Bool] {
+    let rules = pageRules(for: setup, isScoped: isScoped)
+    let wanted = setup.names.interposers.reduce(into: Set<Syscall>()) { $0.formUnion($1.calls) }
+    var gains = (0..<Int(POD_PAGE_CALLS)).map { number in
+      let at = 8 + 2 * number
+      return at + 1 < rules.count && (rules[at] != 0 || rules[at + 1] != 0)
+    }
+    for call in [Syscall.fork, .vfork, .clone, .rt_sigaction] where !wanted.contains(call) {
+      gains[Int(call.rawValue)] = true
+    }
+    return gains
   }
 
   fileprivate static func rules(
     for table: BoundaryTable, interposers: [any Interposer], reportsRefusals: Bool,
-    page: RemoteAddress?
+    page: RemoteAddress?, isScoped: Bool
   ) -> FilterRules {
     var rules = BoundaryFilter.rules(
       for: table, interposers: interposers, watched: watched, interposed: .notify,
-      reportsRefusals: reportsRefusals, page: page, watchedOutside: watchedOutside)
+      reportsRefusals: reportsRefusals, page: page, watchedOutside: watchedOutside,
+      isScoped: isScoped)
     let hypercall = UInt32(Syscall.getpid.rawValue)
     if let page, let rule = rules.rules[hypercall], !rule.cases.isEmpty {
       let told = FilterRules.Case(
@@ -58,16 +119,6 @@ package enum SupervisionFilter {
 }
 
 extension SeccompBackend {
-  /// The filter of a pod without an embedder's rules, as an array of `struct sock_filter`.
-  ///
-  /// - Throws: What `FilterRules.program` throws.
-  @_spi(Benchmarks) public static func standardFilter() throws(Errno) -> [UInt8] {
-    try SupervisionFilter.rules(
-      for: .standard, interposers: [], reportsRefusals: false,
-      page: RemoteAddress(rawValue: 0x6d00_0020_0000)
-    ).program().bytes
-  }
-
   /// What lies in the processes of a pod without an embedder's rules, but for the table of names: code, rules and stubs.
   ///
   /// - Throws: `.fileTooLarge`, or what keeps this machine from having it.
@@ -80,7 +131,8 @@ extension SeccompBackend {
     }
     try area.write(
       rules: BoundaryTable.standard.pageRules(
-        watched: SupervisionFilter.watched.union(SupervisionFilter.watchedOutside)))
+        watched: SupervisionFilter.watched.union(SupervisionFilter.watchedOutside),
+        isScoped: true))
     let size = Int(POD_AREA_TABLE)
     return withExtendedLifetime(area) {
       Array(UnsafeRawBufferPointer(start: area.start - size, count: size))

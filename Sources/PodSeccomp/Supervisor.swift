@@ -30,9 +30,16 @@ final class Supervisor: Sendable {
   let births = PageBirths()
   /// What of the pod lies in its processes; nil where nothing does.
   let area: PodArea?
-  let awaitedAreas = AwaitedAreas()
+  /// How many address spaces are still to get it.
+  let awaitedAreas = Count()
+  /// How many execs have gone on by themselves, and aren't known to have succeeded or failed.
+  let execsUnderWay = Count()
   /// How many filters each process of the pod has that has none of its own.
   let filterCount: Int
+  /// By call number, whether the page answers it, or makes it with less effort than a notification; empty where call sites aren't
+  /// patched, since a signal may let a caller go on of whom a receiver has heard.
+  private let gaining: [Bool]
+  let knownSites = KnownSites()
 
   /// An answer that is constant per task.
   enum Identity: UInt8 {
@@ -48,6 +55,10 @@ final class Supervisor: Sendable {
     var former: [Int32: [PodProcess]] = [:]
     var nextTag: UInt64 = 1
   }
+  /// Processes that were gone before anybody knew how they had ended, with their parents, the oldest first: a wait has reaped
+  /// them whose caller is about to tell of it.
+  private let untold = Mutex<[(process: PodProcess, parent: VirtualName<ProcessID>)]>([])
+  private static let mostUntold = 64
   private let launches = Mutex(Launches())
   private struct Launches {
     var waiting: [UInt32: Launch] = [:]
@@ -70,7 +81,7 @@ final class Supervisor: Sendable {
 
   init(
     _ setup: PodSetup, podInit: PodInit, listener: consuming OwnedDescriptor, launcher: Int32,
-    isScoped: Bool
+    isScoped: Bool, keepsCallers: Bool = false
   ) {
     self.setup = setup
     names = setup.names
@@ -83,7 +94,17 @@ final class Supervisor: Sendable {
     pool = ReceiverPool()
     filterCount = ProcessStatus.Disturbances(of: launcher)?.filters ?? 0
     area = setup.area
+    gaining =
+      keepsCallers && setup.area != nil
+      ? SupervisionFilter.gainingCalls(for: setup, isScoped: isScoped) : []
   }
+
+  /// Whether a call costs less where its site is patched.
+  func gains(_ call: Syscall) -> Bool {
+    Int(call.rawValue) < gaining.count && gaining[Int(call.rawValue)]
+  }
+  /// Whether call sites are patched.
+  var patchesSites: Bool { !gaining.isEmpty }
 
   private static func identities(_ setup: PodSetup) -> [Identity] {
     guard !setup.configuration.tracesCalls else { return [] }
@@ -264,6 +285,10 @@ final class Supervisor: Sendable {
 
   func process(_ tgid: Int32) -> PodProcess? { processes.withLock { $0.byNumber[tgid] } }
 
+  func processes(sharing space: AddressSpace) -> [PodProcess] {
+    processes.withLock { $0.byTag.values.filter { $0.space === space } }
+  }
+
   func process(tag: UInt64) -> PodProcess? { processes.withLock { $0.byTag[tag] } }
 
   func caller(_ thread: PodThread) -> Caller {
@@ -303,6 +328,7 @@ final class Supervisor: Sendable {
       return (process, former)
     }
     if let former { processEnded(former) }
+    if let word = identity?.word { try? names.processes.space.setIdentity(word, of: name) }
     add(thread: tgid, of: process)
     if pidfd.rawValue >= 0 {
       do throws(Errno) {
@@ -389,8 +415,14 @@ final class Supervisor: Sendable {
       sharesMemory ? maker.space : AddressSpace(copying: maker.space))
     process.dumpable = maker.dumpable
     process.mayBeOutOfReach = maker.mayBeOutOfReach
-    process.hasOwnFilters = maker.hasOwnFilters
+    if maker.hasOwnFilters { filtersCalls(process) }
     setup.events(.started(newborn.virtual, newborn.physical, parent: newborn.parent))
+  }
+
+  /// A process may have filters of its own from now on: the pod's code in it is to know.
+  func filtersCalls(_ process: PodProcess) {
+    process.hasOwnFilters = true
+    try? names.processes.space.setFiltered(process.name)
   }
 
   /// The words in memory that `clone` stores the newborn's number in become its virtual name, but for those that the
@@ -497,14 +529,15 @@ final class Supervisor: Sendable {
       case .wait4 where result > 0:
         let word = RemoteAddress(rawValue: transaction.physicalArguments[1])
         let status = word.isNull ? nil : try? transaction.read(Int32.self, at: word)
-        waited(for: Int32(truncatingIfNeeded: result), status: status)
+        waited(
+          for: Int32(truncatingIfNeeded: result), status: status, by: host.thread.process.name)
       case .waitid:
         let info = RemoteAddress(rawValue: transaction.physicalArguments[2])
         guard
           let child = try? transaction.read(
             Int32.self, at: info.advanced(by: SignalInfo.senderOffset)), child > 0
         else { return }
-        waited(for: child, status: nil)
+        waited(for: child, status: nil, by: host.thread.process.name)
       default: break
       }
     }
@@ -529,6 +562,7 @@ final class Supervisor: Sendable {
     process.dumpable = nil
     process.mayBeOutOfReach = true
     process.speaksForInit = false
+    process.hasExecuted = true
     if let launch = process.takeLaunch() {
       process.whenEnded(launch.ended)
       launch.answer(.success(process.name))
@@ -621,15 +655,39 @@ final class Supervisor: Sendable {
 
   /// A wait has told of a process, which may have ended, and init may not have said so yet.
   ///
+  /// - Parameter waiter: Who has waited.
   /// - Returns: Whether the kernel has given it up.
   @discardableResult
-  func waited(for tgid: Int32, status: Int32?) -> Bool {
-    guard let process = known(tgid) else { return true }
+  func waited(for tgid: Int32, status: Int32?, by waiter: VirtualName<ProcessID>) -> Bool {
+    guard let process = known(tgid) else {
+      if let status { tell(of: tgid, status: status, by: waiter) }
+      return true
+    }
     let isThere = process.isThere
     if isThere, !isOver(process) { return false }
     processEnded(process, status.map { TerminationStatus(waitStatus: $0) })
     if !isThere { forget(process) }
     return !isThere
+  }
+
+  /// Reports how a process ended that is not known any more. Nobody but its parent says so.
+  private func tell(of tgid: Int32, status: Int32, by waiter: VirtualName<ProcessID>) {
+    let process = untold.withLock { untold -> PodProcess? in
+      untold.firstIndex { $0.process.tgid == tgid && $0.parent == waiter }
+        .map { untold.remove(at: $0).process }
+    }
+    guard let process, process.markReported() else { return }
+    setup.events(.ended(process.name, TerminationStatus(waitStatus: status)))
+  }
+
+  /// Gives up a process that has gone: its parent may still tell how.
+  private func forget(_ process: PodProcess, childOf parent: VirtualName<ProcessID>?) {
+    forget(process)
+    guard let parent, !process.isReported else { return }
+    untold.withLock { untold in
+      untold.append((process, parent))
+      if untold.count > Self.mostUntold { untold.removeFirst() }
+    }
   }
 
   /// Whether all threads of a process have ended.
@@ -641,7 +699,12 @@ final class Supervisor: Sendable {
 
   /// Takes note of an end, once, and tells of it as soon as it is known how.
   func processEnded(_ process: PodProcess, _ status: TerminationStatus? = nil) {
-    if let status = status ?? ProcessEnd.status(of: process), process.markReported() {
+    // Whose status was told has been waited for, and there is nothing to look at.
+    let end = status == nil ? ProcessEnd(of: process) : nil
+    if process.hasExecUnderWay {
+      settleExec(ofEnded: process, wasMadeOnly: end?.wasMadeOnly)
+    }
+    if let status = status ?? end?.status, process.markReported() {
       setup.events(.ended(process.name, status))
     }
     hearNewborns(of: process)
@@ -687,13 +750,10 @@ final class Supervisor: Sendable {
   func reapIfGone(_ process: PodProcess) -> Bool {
     if process.isThere { return false }
     // Init tells of its own children when it has waited for them.
-    if let entry = try? names.processes.space.entry(process.name), !entry.isReaped,
-      entry.parent == ProcessTable.initial
-    {
-      return true
-    }
+    let entry = try? names.processes.space.entry(process.name)
+    if let entry, !entry.isReaped, entry.parent == ProcessTable.initial { return true }
     names.processes.reaped(process.name)
-    forget(process)
+    forget(process, childOf: entry?.parent)
     return true
   }
 
@@ -715,7 +775,7 @@ final class Supervisor: Sendable {
       if let process = known(zombie.physical.rawValue), process.name == zombie.virtual {
         if !process.isThere {
           names.processes.reaped(process.name)
-          forget(process)
+          forget(process, childOf: parent)
         }
       } else {
         names.processes.reaped(zombie.virtual)
@@ -734,25 +794,34 @@ extension TerminationStatus {
 }
 
 /// How processes that nobody has waited for have ended.
-private enum ProcessEnd {
+private struct ProcessEnd {
+  let status: TerminationStatus
+  /// Whether it has executed no program since it was made.
+  let wasMadeOnly: Bool
+
   /// nil when the process has not ended, or is gone.
   ///
-  /// Source: proc_pid_stat(5), fields 3 and 52.
-  static func status(of process: PodProcess) -> TerminationStatus? {
+  /// Source: proc_pid_stat(5), fields 3, 9 and 52; include/linux/sched.h, PF_FORKNOEXEC.
+  init?(of process: PodProcess) {
+    let madeOnly: UInt32 = 0x40
     guard let file = try? FileDescriptor.open("/proc/\(process.tgid)/stat", .readOnly) else {
       return nil
     }
     defer { try? file.close() }
-    let status = withUnsafeTemporaryAllocation(byteCount: 2048, alignment: 1) { buffer -> Int32? in
+    let found = withUnsafeTemporaryAllocation(byteCount: 2048, alignment: 1) {
+      buffer -> (status: Int32, flags: UInt32)? in
       guard let count = try? file.read(into: buffer),
         let end = buffer[..<count].lastIndex(of: UInt8(ascii: ")"))
       else { return nil }
       let text = String(decoding: buffer[(end + 1)..<count], as: UTF8.self)
       let fields = text.split(whereSeparator: { $0 == " " || $0 == "\n" })
-      guard fields.first == "Z", fields.count > 49 else { return nil }
-      return Int32(fields[49])
+      guard fields.first == "Z", fields.count > 49, let status = Int32(fields[49]),
+        let flags = UInt32(fields[6])
+      else { return nil }
+      return (status, flags)
     }
-    guard let status, process.isThere else { return nil }
-    return TerminationStatus(waitStatus: status)
+    guard let found, process.isThere else { return nil }
+    status = TerminationStatus(waitStatus: found.status)
+    wasMadeOnly = found.flags & madeOnly != 0
   }
 }

@@ -20,9 +20,15 @@ static long make(const struct pod_page_frame *call) {
 long pod_page_model_call(struct pod_page_model *process, unsigned long number, const unsigned long *arguments) {
   struct pod_page_model *outer = pod_page_model;
   pod_page_model = process;
-  struct pod_page_frame frame = {.number = number};
+  const word site = 0x1000;
+  struct pod_page_frame frame = {.number = number, .return_address = site};
   for (int i = 0; i < 6; i++) frame.arguments[i] = arguments[i];
   long result = number >= page_nr_clone && number <= page_nr_vfork ? make(&frame) : pod_page_call(&frame);
+  if (frame.return_address != site) {
+    process->is_elsewhere = 1;
+    result = page_raw(number, frame.arguments);
+    process->is_elsewhere = 0;
+  }
   pod_page_model = outer;
   return result;
 }

@@ -3,9 +3,9 @@ import PodCore
 import PodTestSupport
 import Testing
 
-/// Whether the pod's area comes into each program, without the program being able to tell, and that those go on without it
-/// that it can't come into.
-@Suite("The pod's area comes into every program")
+/// Whether the pod's area comes into each program that it is good for, without the program being able to tell, and that
+/// those go on without it that it can't come into.
+@Suite("The pod's area comes into programs")
 struct AreaTests {
   static let environments = TestEnvironment.allCases.filter { $0.backend != .ptraceEveryCall }
 
@@ -23,6 +23,13 @@ struct AreaTests {
     let outcome = try await environment.run(
       try await TestPrograms.path("starts", build), ["\(Self.areas(environment))"])
     #expect(outcome.status == .exited(0), "\(outcome.output)")
+  }
+
+  @Test("none in a program that makes no call for which it is good", arguments: environments)
+  func idle(environment: TestEnvironment) async throws {
+    let outcome = try await environment.run("cat", ["/proc/self/maps"])
+    #expect(outcome.status == .exited(0), "\(outcome.output)")
+    #expect(outcome.output.contains("cat") && !outcome.output.contains("/memfd:pod"))
   }
 
   @Test(
@@ -80,7 +87,9 @@ struct AreaTests {
       [
         "-c",
         """
-        size=$(sed -n 's,^\\(.*\\)-\\(.*\\) r-x.*/memfd:pod.*,$((0x\\2 - 0x\\1)),p' /proc/self/maps)
+        exec 3</proc/self/maps
+        size=$(sed -n 's,^\\(.*\\)-\\(.*\\) r-x.*/memfd:pod.*,$((0x\\2 - 0x\\1)),p' <&3)
+        exec 3<&-
         size=$(eval "echo ${size:-8388608}")
         for more in $(seq 128 4 512); do
           (ulimit -v $((size / 1024 + more)) && exec "$0" registers any) || exit 1
@@ -100,7 +109,9 @@ struct AreaTests {
       [
         "-c",
         """
-        base=$(sed -n 's,^\\(.*\\)-.* r-x.*/memfd:pod.*,\\1,p' /proc/self/maps)
+        exec 3</proc/self/maps
+        base=$(sed -n 's,^\\(.*\\)-.* r-x.*/memfd:pod.*,\\1,p' <&3)
+        exec 3<&-
         base=$((0x${base:-7e9000000000}))
         for offset in 0 4096 -4096 -20480; do
           "$0" occupied 0 $(printf 0x%x $((base + offset))) 4096 || exit 1
@@ -149,10 +160,22 @@ struct AreaTests {
     try TestPrograms.require(name)
     let command: [String] =
       switch name {
-      case "busybox": ["busybox", "sh", "-c", "exec busybox grep -c /memfd:pod /proc/self/maps"]
-      case "perl": ["perl", "-e", "open F, '/proc/self/maps'; print scalar(grep /memfd:pod/, <F>)"]
+      case "busybox":
+        ["busybox", "sh", "-c", "exec 3</proc/self/maps; busybox grep -c /memfd:pod <&3; exit 0"]
+      case "perl":
+        [
+          "perl", "-e",
+          "getppid for 1 .. 40; open F, '/proc/self/maps'; print scalar(grep /memfd:pod/, <F>)",
+        ]
       case "python3":
-        ["python3", "-c", "print(open('/proc/self/maps').read().count('/memfd:pod'))"]
+        [
+          "python3", "-c",
+          """
+          import os
+          for turn in range(40): os.getppid()
+          print(open('/proc/self/maps').read().count('/memfd:pod'))
+          """,
+        ]
       case "node":
         [
           "node", "-p",

@@ -10,8 +10,8 @@ import Testing
 struct ProcessConformanceTests {
   static let programs = [
     "process_identity", "unknown_names", "waiting", "ignored_children", "orphans",
-    "groups_and_sessions", "signal_senders", "signal_descriptors", "thread_names", "clone_words",
-    "clone_flags", "first_calls",
+    "groups_and_sessions", "signal_senders", "sent_signals", "signal_descriptors",
+    "thread_names", "clone_words", "clone_flags", "first_calls",
     "exec_from_thread",
     "spawning", "lock_owners", "dumpable", "stop_and_continue", "interrupted_calls",
     "process_names_in", "no_way_out", "file_owners", "clocks_and_timers",
@@ -29,7 +29,7 @@ struct ProcessConformanceTests {
   static let needsKernelHeaders: Set = [
     "clone_words", "clone_flags", "lock_owners", "process_names_in", "clocks_and_timers",
     "capabilities_and_priorities", "file_owners", "names_in_calls", "killed_owners",
-    "thread_cancellation",
+    "thread_cancellation", "sent_signals",
   ]
 
   @Test("dynamic programs", arguments: programs, TestEnvironment.allCases)

@@ -95,6 +95,38 @@ struct LateCallTests {
     #expect(taken > 0)
   }
 
+  @Test("nobody in the pod is hit by a signal of the pod's code who got the number meanwhile")
+  func neighbour() async throws {
+    guard Self.choosesNumbers,
+      let highest = contents(of: "/proc/sys/kernel/pid_max").flatMap({ Int($0.filter(\.isNumber)) })
+    else { return print("skipped: /proc/sys/kernel/ns_last_pid can't be written") }
+    let program = try await TestPrograms.path("late_signals")
+    // The next number is always the same one, or the first free one behind it.
+    let winding = Task.detached {
+      while !Task.isCancelled {
+        try? Self.write("\(highest / 10 * 9)", to: "/proc/sys/kernel/ns_last_pid")
+        try? await Task.sleep(for: .microseconds(200))
+      }
+    }
+    defer { winding.cancel() }
+    let result = try await withTimeLimit(seconds: 90) {
+      try await withPod(backend: TestBackend.seccomp.backend) { pod in
+        try await pod.run(
+          .path(FilePath(program)), arguments: ["15"], output: .string(limit: 10_000),
+          error: .combinedWithOutput)
+      }
+    }
+    let output = result.standardOutput
+    if result.terminationStatus == .exited(77) {
+      try Test.cancel("this pod has no code in its processes that sends signals")
+    }
+    #expect(result.terminationStatus == .exited(0), "\(output)")
+    print(output)
+    // Else nothing was tried.
+    let again = output.split(separator: ", ").last.flatMap { Int($0.prefix { $0.isNumber }) }
+    #expect((again ?? 0) > 10, "\(output)")
+  }
+
   /// - Returns: The newcomer before and after the program's last call; nil when it didn't get the number.
   private func run(
     _ attack: Case, _ program: String, _ delay: Int

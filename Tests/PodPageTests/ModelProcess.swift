@@ -100,6 +100,9 @@ final class ModelProcess: @unchecked Sendable {
     return kernel(call, arguments)
   }
 
+  /// Whether the program's own instruction makes the call that comes now.
+  var isElsewhere: Bool { model.pointee.is_elsewhere != 0 }
+
   /// The process's private words, which fork wipes.
   var cache: pod_page_cache {
     get { cachePointer.pointee }

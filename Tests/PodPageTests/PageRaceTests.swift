@@ -10,12 +10,12 @@ internal import Testing
   /// A process that makes one call through the page, each step of which may wait. It knows itself already.
   private func run(
     _ name: String, _ process: MockProcess, of pod: MockPod, _ world: ScheduledWorld,
-    boundary: BoundaryTable = .standard, _ call: Syscall, _ argument: Int = 0
+    boundary: BoundaryTable = .standard, _ call: Syscall, _ argument: Int = 0, _ second: Int = 0
   ) {
     let model = ModelProcess(process, of: pod, boundary: boundary)
     _ = model.call(.getpid)
     model.yield(in: process, for: call)
-    world.run(name, process) { _ in world.note(name, model.call(call, argument)) }
+    world.run(name, process) { _ in world.note(name, model.call(call, argument, second)) }
   }
 
   @Test("a parent that ends doesn't make who got its number the parent")
@@ -84,6 +84,50 @@ internal import Testing
       world.finally("its parent sees the new one") { world.noted("seen") == 3 }
       world.finallyConsistent(pod)
     }
+  }
+
+  /// Somebody is to be killed who ends by himself, and whose number goes to another process at once.
+  ///
+  /// - Parameter target: What the sender names, the first program being 2 and the leader of its group.
+  private func sending(to target: Int) -> (ScheduledWorld) -> Void {
+    { world in
+      let pod = world.makePod()
+      let ending = pod.boot(as: .groupLeader)
+      let sender = pod.boot(as: .groupLeader)
+      let maker = pod.boot(as: .groupLeader)
+      run("sender", sender, of: pod, world, .kill, target, 9)
+      world.run("target", ending) { $0.exit() }
+      world.run("maker", maker) { maker in
+        world.note(
+          "victim",
+          maker.fork(as: "victim") { victim in
+            if target < 0 { victim.call(.setpgid, 0, 0) }
+          })
+      }
+      world.finally("nobody else is hit") {
+        guard let victim = world.noted("victim"), victim > 0 else { return true }
+        let name = VirtualName<ProcessID>(rawValue: Int32(victim))
+        return (try? pod.names.processes.task(name)) != nil
+      }
+      world.finally("it was sent, or there is nobody") {
+        [0, -3].contains(world.noted("sender"))
+      }
+      world.finallyConsistent(pod)
+    }
+  }
+
+  @Test("a signal doesn't hit who got the number between the look-up and the call")
+  func signal() {
+    expectProtected(
+      "a signal from the page", numbers: 100...103, removing: [[.step(.retry, of: .kill)]],
+      sending(to: 2))
+  }
+
+  @Test("a signal to a group doesn't hit who got the number between the look-up and the call")
+  func signalToGroup() {
+    expectProtected(
+      "a signal to a group from the page", numbers: 100...103,
+      removing: [[.step(.retry, of: .kill)]], sending(to: -2))
   }
 
   @Test("a newborn's first call, whoever names it")

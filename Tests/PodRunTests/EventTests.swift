@@ -43,6 +43,23 @@ import Testing
     #expect(other.dropped == 0)
   }
 
+  @Test("a subscriber gets the events that it wants, and no others take room")
+  func wanted() async throws {
+    var backend = FakeBackend()
+    backend.earlyEvents = [.degraded("early"), .failed("early")]
+    let events = try await withPod(backend: backend) { [backend] pod in
+      let events = pod.events(bufferingNewest: 3) { event in
+        if case .degraded = event { true } else { false }
+      }
+      report(backend, ["a"])
+      for _ in 0..<10 { backend.record.now.report?(.failed("?")) }
+      report(backend, ["b"])
+      return events
+    }
+    #expect(await all(events) == ["early", "a", "b"])
+    #expect(events.dropped == 0)
+  }
+
   @Test("a subscriber gets what was reported while the pod started")
   func early() async throws {
     var backend = FakeBackend()

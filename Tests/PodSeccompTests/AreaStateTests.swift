@@ -6,7 +6,7 @@ import Testing
 
 @Suite("How far an address space has come with the area")
 struct AreaStateTests {
-  private let count = AwaitedAreas()
+  private let count = Count()
 
   @Test("it is awaited until it is there, or isn't going to be")
   func awaited() {

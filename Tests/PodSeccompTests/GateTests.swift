@@ -100,7 +100,14 @@ struct GateTests {
     #expect(first == offset(gate.exchange) + 4)
     #expect(code[first] == "pause")
     #expect(code[last] == "jmp 0x\(String(first, radix: 16))")
-    #expect(Gate.code.count == last + 2)
+    #expect(code[offset(gate.wordExchange)] == "lock cmpxchg %rsi,(%rdi)")
+    let (firstOfWord, lastOfWord) = (
+      offset(gate.wordExchanged.lowerBound), offset(gate.wordExchanged.upperBound)
+    )
+    #expect(firstOfWord == offset(gate.wordExchange) + 5)
+    #expect(code[firstOfWord] == "pause")
+    #expect(code[lastOfWord] == "jmp 0x\(String(firstOfWord, radix: 16))")
+    #expect(Gate.code.count == lastOfWord + 2)
     #expect(Gate.code.count <= Gate.size)
   }
 }

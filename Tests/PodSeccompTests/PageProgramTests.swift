@@ -12,10 +12,16 @@ struct PageProgramTests {
   func signals() async throws { try await run("page_signals") }
 
   @Test("a signal at every instruction")
-  func everyInstruction() async throws {
+  func everyInstruction() async throws { try await run("page_steps", [Self.rules()]) }
+
+  @Test("a signal to a name whose number is another process's by now")
+  func numbers() async throws { try await run("page_numbers", [Self.rules()]) }
+
+  /// A file with the boundary table of a pod whose signals the kernel keeps.
+  private static func rules() throws -> String {
     let rules = try TestPrograms.scratch() + "/page-rules"
-    try Data(BoundaryTable.standard.pageRules()).write(to: URL(filePath: rules))
-    try await run("page_steps", [rules])
+    try Data(BoundaryTable.standard.pageRules(isScoped: true)).write(to: URL(filePath: rules))
+    return rules
   }
 
   @Test("who is who, in a pod")

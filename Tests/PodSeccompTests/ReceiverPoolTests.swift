@@ -21,90 +21,148 @@ struct ReceiverPoolTests {
     try SupervisorThread.start(name: "none") {}
   }
 
-  /// Asks with a receiver that is to start nobody.
-  private func mayAttend(_ id: UInt64) -> Bool {
-    pool.mayAttend(notification(id)) { () throws(Errno) in
-      Issue.record("another receiver")
-      return try start()
+  private func startNobody() throws(Errno) -> SupervisorThread {
+    Issue.record("another receiver")
+    return try start()
+  }
+
+  private func lackThreads() throws(Errno) -> SupervisorThread {
+    throw .resourceTemporarilyUnavailable
+  }
+
+  /// Asks with a receiver that has the turn.
+  private func mayAttend(
+    _ id: UInt64, _ start: () throws(Errno) -> SupervisorThread
+  ) -> Bool {
+    var hasTurn = true
+    let may = pool.mayAttend(notification(id), hasTurn: &hasTurn, start)
+    #expect(hasTurn != may, "who attends has no turn, and who doesn't keeps it")
+    return may
+  }
+
+  /// The number of what a receiver without the turn is to serve; nil when it is to do something else.
+  private var next: UInt64? {
+    if case .serve(let notification) = pool.next() { notification.id } else { nil }
+  }
+
+  /// A thread that sleeps until it has the turn, and says what it is woken for.
+  private func sleeper() throws -> (thread: SupervisorThread, woken: Promise<Bool>) {
+    let woken = Promise<Bool>()
+    let pool = pool
+    let thread = try SupervisorThread.start(name: "sleeper") {
+      if case .receive = pool.next() { woken.fulfil(true) } else { woken.fulfil(false) }
     }
+    return (thread, woken)
   }
 
-  private func mayAttendWithAnother(_ id: UInt64) -> Bool {
-    pool.mayAttend(notification(id)) { () throws(Errno) in try start() }
-  }
+  private func waitUntilIdle(_ count: Int) { while pool.idleCount < count { usleep(1000) } }
 
-  @Test("where another receiver is free, none is started")
-  func enough() throws {
+  @Test("who has no turn attends without asking anybody")
+  func withoutTurn() throws {
     try pool.begin(start)
-    #expect(pool.count == 1)
-    #expect(mayAttend(1))
-    #expect(pool.takeWaiting() == nil)
+    var hasTurn = false
+    #expect(pool.mayAttend(notification(1), hasTurn: &hasTurn, startNobody))
+    #expect(!hasTurn)
+    #expect(!pool.hasBacklog)
     pool.join()
   }
 
-  @Test("the last free one starts another before it attends")
+  @Test("who has the turn passes it on to a new receiver before it attends")
   func another() throws {
     try pool.begin(start)
-    pool.becomeBusy()
-    #expect(mayAttendWithAnother(1))
+    #expect(mayAttend(1, start))
     #expect(pool.count == 2)
-    // The new one is free.
-    #expect(mayAttend(2))
-    pool.becomeBusy()
-    #expect(mayAttendWithAnother(3))
+    #expect(mayAttend(2, start))
     #expect(pool.count == 3)
-    pool.becomeFree()
-    #expect(mayAttend(4))
-    #expect(pool.takeWaiting() == nil)
+    #expect(!pool.hasBacklog)
+    pool.join()
+  }
+
+  @Test("who became idle last has the turn next, and nobody is started")
+  func idle() async throws {
+    try pool.begin(start)
+    let first = try sleeper()
+    waitUntilIdle(1)
+    let second = try sleeper()
+    waitUntilIdle(2)
+    #expect(mayAttend(1, startNobody))
+    #expect(await second.woken.value)
+    #expect(pool.idleCount == 1)
+    #expect(mayAttend(2, startNobody))
+    #expect(await first.woken.value)
+    first.thread.join()
+    second.thread.join()
     pool.join()
   }
 
   @Test("as many as there may be, then notifications wait, the oldest first")
   func most() throws {
     try pool.begin(start)
-    pool.becomeBusy()
     for count in 2...ReceiverPool.most {
-      #expect(mayAttendWithAnother(0))
+      #expect(mayAttend(0, start))
       #expect(pool.count == count)
-      pool.becomeBusy()
     }
-    for id in 1...5 as ClosedRange<UInt64> { #expect(!mayAttend(id)) }
+    for id in 1...5 as ClosedRange<UInt64> { #expect(!mayAttend(id, startNobody)) }
     #expect(pool.count == ReceiverPool.most)
-    #expect(pool.takeWaiting()?.id == 1)
-    #expect(pool.takeWaiting()?.id == 2)
-    #expect(!mayAttend(6))
-    #expect((3...6).map { _ in pool.takeWaiting()?.id } == [3, 4, 5, 6])
-    #expect(pool.takeWaiting() == nil)
-    pool.becomeFree()
-    #expect(mayAttend(7))
+    #expect(next == 1)
+    #expect(next == 2)
+    #expect(!mayAttend(6, startNobody))
+    #expect((3...6).map { _ in next } == [3, 4, 5, 6])
+    #expect(!pool.hasBacklog)
     pool.join()
   }
 
-  @Test("a notification waits where no thread is to be had")
+  @Test("a notification waits where no thread is to be had, until one is")
   func noThread() throws {
     try pool.begin(start)
-    pool.becomeBusy()
-    let may = pool.mayAttend(notification(9)) { () throws(Errno) in
-      throw .resourceTemporarilyUnavailable
-    }
-    #expect(!may)
+    #expect(!mayAttend(9, lackThreads))
     #expect(pool.count == 1)
-    #expect(pool.takeWaiting()?.id == 9)
-    #expect(mayAttendWithAnother(10))
+    #expect(pool.hasBacklog)
+    var hasTurn = true
+    #expect(pool.takeWaiting(hasTurn: &hasTurn, lackThreads) == nil)
+    #expect(hasTurn)
+    #expect(pool.takeWaiting(hasTurn: &hasTurn, start)?.id == 9)
+    #expect(!hasTurn)
+    #expect(!pool.hasBacklog)
+    #expect(pool.count == 2)
     pool.join()
   }
 
-  @Test("for calls that come at once there are as many as CPUs, and two at least")
+  @Test("where no thread is to be had, one of several turns is given up, and the last one stays")
+  func turnGivenUp() throws {
+    try pool.begin(start)
+    pool.grow(start)
+    #expect(mayAttend(1, lackThreads))
+    #expect(!mayAttend(2, lackThreads))
+    #expect(next == 2)
+    pool.join()
+  }
+
+  @Test("for calls that come at once there are as many turns as CPUs, and two at least; one stays")
   func growth() throws {
     try pool.begin(start)
     for _ in 0..<100 { pool.grow(start) }
     let processors = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-    #expect(pool.count == max(2, min(ReceiverPool.most, processors)))
-    #expect(mayAttend(1))
+    let most = max(2, min(ReceiverPool.most, processors))
+    #expect(pool.count == most)
+    for _ in 1..<most { #expect(pool.retreat()) }
+    #expect(!pool.retreat())
     // Without a thread it is as it was.
-    let count = pool.count
-    pool.grow { () throws(Errno) in throw .resourceTemporarilyUnavailable }
-    #expect(pool.count == count)
+    pool.grow(lackThreads)
+    #expect(pool.count == most)
+    #expect(!pool.retreat())
+    pool.join()
+  }
+
+  @Test("at the end who sleeps is woken, and nobody sleeps any more")
+  func close() async throws {
+    try pool.begin(start)
+    let sleeper = try sleeper()
+    waitUntilIdle(1)
+    pool.close()
+    #expect(await !sleeper.woken.value)
+    if case .end = pool.next() {} else { Issue.record("there is something left to do") }
+    sleeper.thread.join()
     pool.join()
   }
 

@@ -24,7 +24,7 @@ struct SupervisionFilterTests {
   /// What has to become of a call, said without the rules that are tested.
   private func expected(
     _ number: UInt32, _ arguments: CallArguments, traced: Bool = false,
-    wanted: Set<Syscall> = [], fromPage: Bool? = nil
+    wanted: Set<Syscall> = [], fromPage: Bool? = nil, isScoped: Bool = false
   ) -> FilterRules.Action {
     guard number < 1 << 30 else { return .errno(UInt16(ENOSYS)) }
     guard let call = UInt16(exactly: number).flatMap({ Syscall(rawValue: $0) }) else {
@@ -32,7 +32,8 @@ struct SupervisionFilterTests {
     }
     if wanted.contains(call) || [.execve, .execveat, .exit].contains(call) { return .notify }
     if fromPage == true, reachesNobodyElse(call, arguments) { return .allow }
-    if fromPage == false, [.set_tid_address, .rt_sigaction].contains(call) { return .notify }
+    if fromPage == true, isScoped, Self.signals.contains(call) { return .allow }
+    if fromPage == false, call == .rt_sigaction { return .notify }
     guard let row = BoundaryTable.standard.row(for: call, arguments) else { return .allow }
     switch row.verb {
     case .native: return .allow
@@ -48,6 +49,11 @@ struct SupervisionFilterTests {
       return row.outputs.isEmpty && meansSelf && !row.inputs.isEmpty ? .allow : .notify
     }
   }
+
+  /// Calls whose worst is a signal.
+  private static let signals: Set<Syscall> = [
+    .kill, .tkill, .tgkill, .pidfd_open, .pidfd_send_signal,
+  ]
 
   /// What the page may do without asking.
   private func reachesNobodyElse(_ call: Syscall, _ arguments: CallArguments) -> Bool {
@@ -67,14 +73,15 @@ struct SupervisionFilterTests {
   }
 
   @Test(
-    "the page makes calls by itself that reach nobody else, and only from where it is",
-    arguments: [false, true])
-  func page(interposed: Bool) throws {
+    "the page makes calls by itself that reach nobody else, or nobody outside, and only from where it is",
+    arguments: [false, true], [false, true])
+  func page(interposed: Bool, isScoped: Bool) throws {
     let area = try PodArea.make(tableSize: 1 << 16)
     let interposers: [any Interposer] = interposed ? [WantsIdentity()] : []
     let wanted = interposed ? WantsIdentity().calls : []
-    let program = try SupervisionFilter.rules(for: .sample(interposers: interposers, area: area))
-      .program()
+    let program = try SupervisionFilter.rules(
+      for: .sample(interposers: interposers, area: area), isScoped: isScoped
+    ).program()
     let interpreter = try BPFInterpreter(program)
     var reached: Set<Int> = []
     var allowed: Set<Syscall> = []
@@ -83,7 +90,8 @@ struct SupervisionFilterTests {
         for (address, isCode) in interestingPlaces(of: area) {
           let outcome = interpreter.run(.native(number, arguments, from: address))
           reached.formUnion(outcome.path)
-          let expected = expected(number, arguments, wanted: wanted, fromPage: isCode)
+          let expected = expected(
+            number, arguments, wanted: wanted, fromPage: isCode, isScoped: isScoped)
           if outcome.value != expected.returnValue {
             Issue.record(
               "\(number) \(arguments) at \(String(address, radix: 16)): \(String(outcome.value, radix: 16)), \(expected)"
@@ -102,13 +110,38 @@ struct SupervisionFilterTests {
       reached.formUnion(foreign.path)
       #expect(foreign.value == FilterRules.Action.noFunction.returnValue)
     }
-    #expect(allowed.count == (interposed ? 12 : 15), "\(allowed)")
+    // rt_sigqueueinfo and rt_tgsigqueueinfo have names in memory.
+    let signals = isScoped ? Self.signals : []
+    #expect(allowed.isSuperset(of: signals) && signals.isEmpty == !allowed.contains(.kill))
+    #expect(allowed.count == (interposed ? 12 : 14) + signals.count, "\(allowed)")
     #expect(Set(program.instructions.indices).subtracting(reached) == [])
   }
 
   private struct WantsIdentity: Interposer {
     let calls: Set<Syscall> = [.getpid, .fork, .set_tid_address]
     func preamble(_ transaction: inout Transaction) throws(Errno) {}
+  }
+
+  @Test("the program that is made once is, with another page, the one that is made for that")
+  func otherPages() throws {
+    let areas = try (0..<8).map { _ in try PodArea.make(tableSize: 1 << 16) }
+    let programs = try areas.map {
+      try SupervisionFilter.rules(for: .sample(area: $0)).program()
+    }
+    for (old, before) in zip(areas, programs) {
+      for (new, after) in zip(areas, programs) {
+        #expect(before.with(page: new.base, insteadOf: old.base) == after)
+      }
+    }
+    let (first, second) = (areas[0].base, areas[1].base)
+    #expect(first != second)
+    // One that asks for more than the page can't be changed.
+    #expect(programs[0].with(page: first, insteadOf: second) == nil)
+    for area in areas {
+      let setup = PodSetup.sample(area: area)
+      #expect(
+        try SupervisionFilter.program(for: setup) == SupervisionFilter.rules(for: setup).program())
+    }
   }
 
   @Test("with a page, a call in which no name crosses costs what it costs without")

@@ -53,17 +53,33 @@ public enum TestPrograms {
   ///
   /// - Throws: What the compiler said; a cancellation of the test, with the reason, where there is no such compiler.
   public static func path(_ name: String, _ build: Build = .dynamic) async throws -> String {
+    try await compiled(
+      name, build, in: package.appending("Tests/Programs"), headers: "Sources/CPodVDSO/include")
+  }
+
+  /// The path of a compiled program of `Benchmarks/Programs`.
+  ///
+  /// - Throws: As ``path(_:_:)``.
+  public static func benchmark(_ name: String, _ build: Build = .dynamic) async throws -> String {
+    try await compiled(
+      name, build, in: package.appending("Benchmarks/Programs"),
+      headers: "Sources/CPodLayout/include")
+  }
+
+  private static let package = FilePath(#filePath).removingLastComponent().removingLastComponent()
+    .removingLastComponent()
+
+  private static func compiled(
+    _ name: String, _ build: Build, in folder: FilePath, headers: String
+  ) async throws -> String {
     let compiler = build.compiler
     try require(compiler)
     let target = try scratch() + "/\(name)-\(build.rawValue)"
     if access(target, X_OK) == 0 { return target }
-    let source = FilePath(#filePath).removingLastComponent().removingLastComponent()
-      .appending("Programs").appending("\(name).c")
+    let source = folder.appending("\(name).c")
     // To a name of its own first: tests compile at the same time.
     let temporary = target + ".\(UInt64.random(in: 0 ... .max))"
-    let headers = source.removingLastComponent().removingLastComponent().removingLastComponent()
-      .appending("Sources/CPodVDSO/include")
-    let flags = ["-I" + headers.string] + build.flags
+    let flags = ["-I" + package.appending(headers).string] + build.flags
     let result = try await Subprocess.run(
       .name(compiler),
       arguments: Arguments(["-O1"] + flags + ["-o", temporary, source.string]),

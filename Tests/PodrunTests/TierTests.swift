@@ -176,6 +176,20 @@ struct TierTests {
     }
   }
 
+  @Test("without Landlock, the pod's code in programs sends no signals by itself")
+  func signalsWithoutLandlock() async throws {
+    let tier = try await TestPrograms.path("tier")
+    let podrun = [try TestPrograms.podrun(), "--backend", "seccomp", "--"]
+    let sending = try await TestPrograms.path("sent_signals")
+    // It says by 77 that the code leaves them to the supervisor.
+    let late = try await TestPrograms.path("late_signals")
+    for (program, status) in [([sending], 0), ([late, "1"], 77)] as [([String], Int32)] {
+      let outcome = try await TestEnvironment.native.run(
+        tier, ["--deny", "landlock_create_ruleset=ENOSYS", "--"] + podrun + program)
+      #expect(outcome.status == .exited(status), "\(outcome.output)")
+    }
+  }
+
   @Test(
     "a pod in a pod is refused with the reason", arguments: TestBackend.usual, TestBackend.usual)
   func nested(outer: TestBackend, inner: TestBackend) async throws {

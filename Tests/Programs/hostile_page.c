@@ -30,6 +30,7 @@ static uint64_t draw(void) {
 
 // Where the shared part of the area is; not at all where the pod has none.
 static void find_area(void) {
+  let_area_come();
   FILE *maps = fopen("/proc/self/maps", "r");
   CHECK(maps != NULL);
   char line[512];
@@ -39,6 +40,21 @@ static void find_area(void) {
       base = (char *)from;
       end = (char *)to;
     }
+  }
+  fclose(maps);
+}
+
+// Calls of the program's own and its libraries' don't go into the pod's code from here on, whatever becomes of that: text that may be
+// written to isn't patched.
+static void keep_text(void) {
+  FILE *maps = fopen("/proc/self/maps", "r");
+  CHECK(maps != NULL);
+  char line[512], access[5];
+  while (fgets(line, sizeof line, maps)) {
+    unsigned long from, to;
+    if (strchr(line, '/') && !strstr(line, "/memfd:pod ") && sscanf(line, "%lx-%lx %4s", &from, &to, access) == 3 &&
+        strcmp(access, "r-xp") == 0)
+      CHECK(mprotect((void *)from, to - from, PROT_READ | PROT_WRITE | PROT_EXEC) == 0);
   }
   fclose(maps);
 }
@@ -109,6 +125,37 @@ static void without(void) {
   check_as_ever();
 }
 
+// A descriptor of him is nothing that programs don't have without the pod's code, which opens some: a directory of /proc is one. It
+// can be had only where the kernel keeps signals in the pod, and nothing can be done with it, wherever that is tried.
+static void open_other(uint64_t him) {
+  long handle = PAGE(SYS_pidfd_open, him, 0);
+  int is_scoped = PAGE(SYS_kill, him, 0) == -EPERM;
+  if (!is_scoped) CHECK(handle < 0);
+  if (handle < 0) return;
+  char bytes[64] = {0};
+  struct iovec vector = {bytes, sizeof bytes};
+  siginfo_t info = {.si_code = -1, .si_signo = SIGKILL};
+  const unsigned long show = 3ul << 30 | sizeof bytes << 16 | 0xff0b; // PIDFD_GET_INFO
+  for (int flags = 0; flags <= 4; flags += flags ? flags : 1) {
+    CHECK(PAGE(SYS_pidfd_send_signal, handle, 0, 0, flags) < 0);
+    CHECK(PAGE(SYS_pidfd_send_signal, handle, SIGKILL, 0, flags) < 0);
+    CHECK(PAGE(SYS_pidfd_send_signal, handle, SIGKILL, &info, flags) < 0);
+    CHECK(syscall(SYS_pidfd_send_signal, handle, SIGKILL, NULL, flags) < 0);
+  }
+  for (int out = 0; out < 2; out++) {
+#define TRY(...) (out ? (syscall(__VA_ARGS__) < 0) : (PAGE(__VA_ARGS__) < 0))
+    CHECK(TRY(SYS_pidfd_getfd, handle, 0, 0));
+    CHECK(TRY(SYS_process_madvise, handle, &vector, 1, 20 /* MADV_COLD */, 0));
+    CHECK(TRY(448 /* process_mrelease */, handle, 0));
+    CHECK(TRY(SYS_setns, handle, 0x20000000));
+    CHECK(TRY(SYS_setns, handle, 0x00020000));
+    CHECK(TRY(SYS_waitid, 3 /* P_PIDFD */, handle, 0, WEXITED | WNOHANG, 0));
+    CHECK(TRY(SYS_ioctl, handle, show, bytes));
+    CHECK(TRY(SYS_ioctl, handle, 0xff09 /* PIDFD_GET_USER_NAMESPACE */, 0));
+  }
+  close((int)handle);
+}
+
 // Calls that name others, from where the pod's code was: a number that isn't the pod's is nobody's.
 static void name_others(void) {
   take_place();
@@ -132,13 +179,14 @@ static void name_others(void) {
           PAGE(SYS_process_vm_readv, him, &vector, 1, &vector, 1, 0),
           PAGE(SYS_process_vm_writev, him, &vector, 1, &vector, 1, 0), PAGE(SYS_ptrace, 0x4206 /* SEIZE */, him, 0, 0),
           PAGE(SYS_ptrace, 16 /* ATTACH */, him, 0, 0), PAGE(SYS_migrate_pages, him, 8, &mask, &mask),
-          PAGE(SYS_ioprio_set, 1, him, 0x6000), PAGE(SYS_pidfd_open, him, 0), PAGE(SYS_kcmp, him, him, 0, 0, 0),
+          PAGE(SYS_ioprio_set, 1, him, 0x6000), PAGE(SYS_kcmp, him, him, 0, 0, 0),
       };
       for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         if (refused[i] >= 0) {
           fprintf(stderr, "call %zu of the list from %p: %ld\n", i, (void *)instruction, refused[i]);
           _exit(1);
         }
+      open_other(him);
     }
     him = (uint64_t)outsider;
   }
@@ -517,6 +565,8 @@ int main(int count, char **arguments) {
   state = (uint64_t)atol(arguments[2]);
   rounds = atoi(arguments[3]);
   CHECK(outsider > 1);
+  // Before the area comes: with it come the patches of what makes and waits for processes.
+  keep_text();
   find_area();
   if (base == NULL) return no_pod;
   volatile int *over = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

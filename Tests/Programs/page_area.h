@@ -9,6 +9,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "../../Sources/CPodLayout/include/pod_page.h"
 #include "../../Sources/CPodVDSO/page_image.c"
@@ -24,6 +25,16 @@ static void area_name(pid_t physical, pid_t name) {
   uint32_t slot = pod_table_allocate(area_table(), name, 0);
   CHECK(slot != 0);
   pod_table_bind(area_table(), slot, physical);
+}
+
+// A name is of who has a number now, and of nobody who has it later.
+static inline void area_identify(pid_t name, pid_t physical) {
+  int handle = (int)syscall(SYS_pidfd_open, physical, 0);
+  struct stat status;
+  CHECK(handle >= 0 && fstat(handle, &status) == 0);
+  close(handle);
+  uint32_t slot = pod_table_find_virtual(area_table(), name).slot;
+  pod_entry_set_identity(pod_table_entry(area_table(), slot), (uint32_t)status.st_ino);
 }
 
 static inline void area_unbroken(long number) { area_rules()->unbroken[number / 8] |= 1 << number % 8; }

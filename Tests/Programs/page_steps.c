@@ -3,6 +3,7 @@
 // siglongjmp. Registers, flags, the red zone and the result are then those of a call that nothing has disturbed.
 #include "page_area.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stddef.h>
 #include <sys/ptrace.h>
@@ -90,12 +91,15 @@ static void child(void) {
   area_handle(SIGUSR2, other_handler, SA_SIGINFO);
   given = (struct kernel_action){handler, SA_SIGINFO | 0x04000000, area_restorer(), 0};
   sigset_t mask;
+  const int unused = dup(0);
+  CHECK(unused >= 0 && close(unused) == 0);
   for (;;) {
     struct job *now = job;
     // The tracer writes the next one when it has seen the end of the call.
     const struct job wanted = *now;
     sigprocmask(SIG_SETMASK, NULL, &mask);
     CHECK(!sigismember(&mask, SIGUSR1) && !sigismember(&mask, SIGUSR2));
+    CHECK(fcntl(unused, F_GETFD) == -1);
     if (sigsetjmp(out, 1) == 0) {
       make_call(now);
     } else {
@@ -201,6 +205,7 @@ int main(int count, char **arguments) {
   CHECK(sched_setaffinity(0, sizeof one, &one) == 0);
   job = mmap(NULL, sizeof *job, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   area_name(getpid(), tracer_name);
+  area_identify(tracer_name, getpid());
   traced = fork();
   if (traced == 0) {
     CHECK(ptrace(PTRACE_TRACEME, 0, 0, 0) == 0);
@@ -226,7 +231,10 @@ int main(int count, char **arguments) {
     {"a handler read", SYS_rt_sigaction, {SIGUSR2, 0, (uintptr_t)&found, 8, 5, 6}, 0},
     {"a handler changed", SYS_rt_sigaction, {SIGUSR1, (uintptr_t)&given, (uintptr_t)&found, 8, 5, 6}, 0},
     {"a bad handler", SYS_rt_sigaction, {SIGUSR1, 8, 0, 8, 5, 6}, -EFAULT},
-    {"a signal", SYS_tgkill, {traced, traced, SIGUSR2, 4, 5, 6}, 0},
+    {"a signal to a thread", SYS_tgkill, {own_name, own_name, SIGUSR2, 4, 5, 6}, 0},
+    {"a signal to itself", SYS_kill, {own_name, SIGUSR2, 3, 4, 5, 6}, 0},
+    {"a signal to its group", SYS_kill, {0, 0, 3, 4, 5, 6}, 0},
+    {"a signal to another", SYS_kill, {tracer_name, 0, 3, 4, 5, 6}, 0},
     {"a call that it passes on", SYS_getuid, {1, 2, 3, 4, 5, 6}, getuid()},
     {"a call with six arguments", SYS_mmap, {0, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 1}, -EINVAL},
   };

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Measuring
 import PodCore
 @_spi(Benchmarks) import PodSeccomp
 import Subprocess
@@ -39,7 +40,7 @@ struct NotificationCosts: AsyncParsableCommand {
       print(try allocations(rehearsal))
       return
     }
-    print("load: \(try load())")
+    print("load: \(load)")
     guard rehearsal.answer(calls) else { throw ValidationError("not answered") }
     let clock = ContinuousClock()
     var costs: [Double] = []
@@ -49,11 +50,11 @@ struct NotificationCosts: AsyncParsableCommand {
     }
     print("from a notification to its answer, \(names) names: \(Self.spread(costs)) ns")
     print("allocations in \(calls) answers: \(try await countedAllocations())")
-    let program = try await Self.compile("notification_costs.c", to: "/tmp/pod-notification-costs")
+    let program = try await CompiledProgram.path("notification_costs", [])
     for (name, prefix) in [("unpinned", ["env"]), ("pinned", ["taskset", "-c", "0"])] {
       try await inPod(name, prefix + [program, "\(runs)", "5000"])
     }
-    print("load: \(try load())")
+    print("load: \(load)")
   }
 
   private func inPod(_ name: String, _ command: [String]) async throws {
@@ -98,8 +99,7 @@ struct NotificationCosts: AsyncParsableCommand {
 
   /// Runs this program again with a counter.
   private func countedAllocations() async throws -> String {
-    let counter = try await Self.compile(
-      "allocation_count.c", to: "/tmp/pod-allocation-count.so", ["-shared", "-fPIC"])
+    let counter = try await CompiledProgram.path("allocation_count", ["-shared", "-fPIC"])
     let result = try await Subprocess.run(
       .path(FilePath(CommandLine.arguments[0])),
       arguments: ["--counts-allocations", "--calls", "\(calls)", "--names", "\(names)"],
@@ -127,34 +127,10 @@ struct NotificationCosts: AsyncParsableCommand {
     return after - before
   }
 
-  // MARK: Tools
-
-  private static func compile(
-    _ source: String, to target: String, _ flags: [String] = []
-  ) async throws -> String {
-    let path = FilePath(#filePath).removingLastComponent().removingLastComponent()
-      .removingLastComponent().appending("Programs").appending(source)
-    let result = try await Subprocess.run(
-      .name("gcc"), arguments: Arguments(["-O2"] + flags + ["-o", target, path.string]),
-      output: .string(limit: 65536), error: .combinedWithOutput)
-    guard result.terminationStatus.isSuccess else {
-      throw ValidationError("gcc: \(result.standardOutput)")
-    }
-    return target
-  }
-
-  private func load() throws -> String {
-    try String(contentsOfFile: "/proc/loadavg", encoding: .utf8).split(separator: " ").prefix(3)
-      .joined(separator: " ")
-  }
-
-  private static func median(_ values: [Double]) -> Double {
-    let sorted = values.sorted()
-    return sorted.isEmpty ? .nan : sorted[sorted.count / 2]
-  }
+  private static func median(_ values: [Double]) -> Double { Spread(values)?.median ?? .nan }
 
   private static func spread(_ values: [Double]) -> String {
-    String(
-      format: "%.0f (%.0f–%.0f)", median(values), values.min() ?? .nan, values.max() ?? .nan)
+    guard let spread = Spread(values) else { return "" }
+    return "\(spread.median.written(0)) (\(spread.least.written(0))–\(spread.most.written(0)))"
   }
 }

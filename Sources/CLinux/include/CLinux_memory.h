@@ -78,7 +78,7 @@ static inline long CLinux_pwrite(int fd, const void *buffer, size_t size, uint64
 
 // PROCMAP_QUERY on /proc/PID/maps (Linux 6.11), with its structure, which older headers lack; ioctl is variadic. What
 // the mapping that an address is in is like; -ENOENT where there is none, -ENOTTY on older kernels.
-enum { CLinux_PROCMAP_EXECUTABLE = 4, CLinux_PROCMAP_SHARED = 8 };
+enum { CLinux_PROCMAP_WRITABLE = 2, CLinux_PROCMAP_EXECUTABLE = 4, CLinux_PROCMAP_SHARED = 8 };
 struct CLinux_mapping {
   uint64_t size, query_flags, address;
   uint64_t start, end, flags, page_size, offset, inode;

@@ -25,9 +25,10 @@ enum pod_entry_flags {
   POD_ENTRY_THREAD = 1u << 1,  // not a thread-group leader
   POD_ENTRY_LEASED = 1u << 2,  // allocated in advance for a holder outside the supervisor
   POD_ENTRY_CHOSEN = 1u << 3,  // the number was asked for (restore), not chosen by the policy
+  POD_ENTRY_FILTERED = 1u << 4,  // has filters of its own, which look at the calls of the code in it
 };
 
-// 44 bytes; with its buckets an entry costs 54.
+// 48 bytes; with its buckets an entry costs 58.
 struct pod_entry {
   uint32_t sequence; // odd while the writer changes the entry
   uint8_t state;
@@ -41,6 +42,8 @@ struct pod_entry {
   // While the name is leased, the first is the lessee.
   int32_t links[4];
   uint32_t uses; // other objects that show this number (group and session members)
+  // What the kernel never gives again, unlike the number: of a process, the lower half of its pidfds' inode. 0 for unknown.
+  uint32_t identity;
 };
 
 struct pod_table {
@@ -107,6 +110,7 @@ struct pod_entry_view {
   int32_t virtual_name;
   int32_t physical_name;
   int32_t links[4];
+  uint32_t identity;
 };
 
 static inline struct pod_entry_view pod_entry_read(const struct pod_table *table, uint32_t slot) {
@@ -121,6 +125,7 @@ static inline struct pod_entry_view pod_entry_read(const struct pod_table *table
     view.virtual_name = __atomic_load_n(&entry->virtual_name, __ATOMIC_RELAXED);
     view.physical_name = __atomic_load_n(&entry->physical_name, __ATOMIC_RELAXED);
     for (int i = 0; i < 4; i++) view.links[i] = __atomic_load_n(&entry->links[i], __ATOMIC_RELAXED);
+    view.identity = __atomic_load_n(&entry->identity, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     after = __atomic_load_n(&entry->sequence, __ATOMIC_RELAXED);
   } while (before != after || (before & 1));
@@ -295,6 +300,13 @@ static inline void pod_entry_set_state(struct pod_entry *entry, uint8_t state, u
   pod_entry_end(entry);
 }
 
+// Who the process behind the entry is, for as long as it is bound to its physical name.
+static inline void pod_entry_set_identity(struct pod_entry *entry, uint32_t identity) {
+  pod_entry_begin(entry);
+  __atomic_store_n(&entry->identity, identity, __ATOMIC_RELAXED);
+  pod_entry_end(entry);
+}
+
 static inline void pod_entry_set_link(struct pod_entry *entry, uint32_t index, int32_t value) {
   pod_entry_begin(entry);
   __atomic_store_n(&entry->links[index & 3], value, __ATOMIC_RELAXED);
@@ -318,6 +330,7 @@ static inline uint32_t pod_table_allocate(struct pod_table *table, int32_t name,
   __atomic_store_n(&entry->state, POD_ENTRY_ALLOCATED, __ATOMIC_RELAXED);
   __atomic_store_n(&entry->flags, flags, __ATOMIC_RELAXED);
   for (int i = 0; i < 4; i++) __atomic_store_n(&entry->links[i], 0, __ATOMIC_RELAXED);
+  __atomic_store_n(&entry->identity, 0, __ATOMIC_RELAXED);
   entry->holds = 0;
   entry->uses = 0;
   pod_entry_end(entry);
@@ -347,6 +360,7 @@ static inline void pod_table_bind(struct pod_table *table, uint32_t slot, int32_
   if (entry->physical_name != 0) pod_table_unlink_physical(table, slot);
   pod_entry_begin(entry);
   __atomic_store_n(&entry->physical_name, physical, __ATOMIC_RELAXED);
+  __atomic_store_n(&entry->identity, 0, __ATOMIC_RELAXED);
   __atomic_store_n(&entry->state, POD_ENTRY_LIVE, __ATOMIC_RELAXED);
   pod_entry_end(entry);
   pod_chain_begin(table);

@@ -18,6 +18,7 @@
 #define POD_AREA_HANDLERS (-0x5000)
 #define POD_AREA_CACHE (-0x1000)
 #define POD_AREA_PRIVATE_SIZE 0x5000
+#define POD_AREA_TRAMPOLINES (-0x1008) // where POD_PAGE_SETUP has put the trampolines, or a negative errno: 64 bits, kept by fork
 #define POD_AREA_CODE_SIZE 0x4000
 #define POD_AREA_MACHINE 0x3ff8 // behind the code: what of the machine the page may use, enum pod_page_machine as 64 bits
 #define POD_AREA_RULES 0x4000
@@ -30,6 +31,8 @@
 #define POD_PAGE_ENTER 0x00 // a call of the program's: its registers, but that rsp is 136 less and the return address is there
 #define POD_PAGE_SETUP 0x10 // the injection's second half, from the bootstrap: it returns to r8, with its result in r9
 #define POD_PAGE_SIGNAL 0x20 // a signal, from the stub whose number is in eax
+#define POD_PAGE_SITE 0x30 // a call from a patched site: the program's registers, but that rcx is the address behind the call
+#define POD_PAGE_SITE_BACK 0x40 // the same, which the program's own instruction is to make
 
 enum pod_page_machine {
   POD_MACHINE_READS_FS = 1, // rdfsbase
@@ -37,7 +40,13 @@ enum pod_page_machine {
 
 // Stubs: number N of so many is at base + POD_AREA_STUBS + N * POD_PAGE_STUB_SIZE, its handler is word N of `handlers`.
 #define POD_PAGE_STUB_SIZE 16
-#define POD_PAGE_STUB_COUNT 2048
+#define POD_PAGE_STUB_COUNT 2047
+
+// Trampolines: a page of a process's own, in reach of the text whose calls it is for; kept by fork. The first slot is the word
+// that all of them jump to, POD_PAGE_SITE or POD_PAGE_SITE_BACK, which differ in one byte; the others are of one site each
+// (PodSeccomp/CallSite.swift).
+#define POD_TRAMPOLINES_SIZE 0x1000
+#define POD_TRAMPOLINE_SIZE 32
 
 // What the page tells or asks the supervisor: getpid(POD_PAGE_MAGIC, hypercall, …) with the page as instruction pointer.
 #define POD_PAGE_MAGIC 0x706f642d70616765ull // "pod-page"
@@ -129,6 +138,7 @@ enum pod_page_action {
   POD_PAGE_IDENTIFIES = 2, // it is answered from the table (page/identity.h)
   POD_PAGE_TRANSLATES = 3, // the page makes the call and translates the places (page/rules.h)
   POD_PAGE_WAITS = 4,      // the page waits for a child (page/births.h)
+  POD_PAGE_SIGNALS = 5,    // the page sends a signal (page/signalling.h)
 };
 
 // An argument that must have a value under a mask.

@@ -156,6 +156,12 @@ static void place_descriptors(struct launch *launch, struct pod_launch *blob) {
 
 // ---- Session, terminal, directory, signals
 
+static void reset_signals(void) {
+  struct action byDefault = {0, 0, 0, 0};
+  for (int signal = 1; signal <= 64; signal++)
+    call(__NR_rt_sigaction, signal, &byDefault, 0, 8);
+}
+
 static void enter_session(struct launch *launch, struct pod_launch *blob) {
   if (blob->flags & POD_LAUNCH_NEW_SESSION)
     check(launch, call(__NR_setsid, 0, 0, 0, 0), POD_STAGE_SESSION);
@@ -169,9 +175,9 @@ static void enter_session(struct launch *launch, struct pod_launch *blob) {
   if (blob->mask != POD_LAUNCH_LEAVE)
     call(__NR_umask, blob->mask, 0, 0, 0);
 
-  struct action byDefault = {0, 0, 0, 0};
-  for (int signal = 1; signal <= 64; signal++)
-    call(__NR_rt_sigaction, signal, &byDefault, 0, 8);
+  // The launcher's children have none of init's.
+  if (traced)
+    reset_signals();
   word none = 0;
   call(__NR_rt_sigprocmask, 2, &none, 0, 8);
 }

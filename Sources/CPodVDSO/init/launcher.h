@@ -67,6 +67,11 @@ static struct filter_program map_filter(int file) {
 static void __attribute__((noreturn)) run_launcher(
     int socket, int filter, unsigned flags, int scoped, struct limit *files) {
   enum { set_filter = 1, new_listener = 8 };
+  // What init ignores waits here instead, so that no program has to be given back its signals, each by a call for which the
+  // filter asks.
+  word all = ~0ul;
+  call(__NR_rt_sigprocmask, 2, &all, 0, 8);
+  reset_signals();
   // A refusal goes to the launcher's own socket, in init's place.
   call(__NR_dup3, socket, control, 0, 0);
   struct filter_program program = map_filter(filter);

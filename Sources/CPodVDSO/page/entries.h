@@ -6,6 +6,14 @@
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 
+// What a call came with, as struct pod_page_frame.
+#define PAGE_PUSH                                                                                                       \
+  "  pushfq\n  push %r9\n  push %r8\n  push %r10\n  push %rdx\n  push %rsi\n  push %rdi\n  push %rax\n"              \
+  "  cld\n"                                                                                                             \
+  "  lea -56(%rax), %ecx\n  cmp $2, %ecx\n  jbe page_birth\n" /* clone, fork, vfork */                                   \
+  "  mov %rsp, %rdi\n"                                                                                                   \
+  "  push %rbp\n  mov %rsp, %rbp\n  and $-16, %rsp\n"
+
 // POD_PAGE_ENTER keeps what a system call keeps: all registers but rax, rcx and r11, the flags, and the red zone, which is
 // between the return address and the program's stack. It leaves by a jump, not by a `ret` that no call belongs to: the processor
 // would foresee none of the program's next returns (getpid takes 9 ns so, 23 with `ret`), and a shadow stack would refuse it.
@@ -14,14 +22,18 @@ __asm__(".section .entries, \"ax\"\n"
         ".org " STRING(POD_PAGE_ENTER) "\n  jmp page_enter\n"
         ".org " STRING(POD_PAGE_SETUP) "\n  jmp page_setup\n"
         ".org " STRING(POD_PAGE_SIGNAL) "\n  jmp page_signal\n"
+        ".org " STRING(POD_PAGE_SITE) "\n  jmp page_site\n"
+        ".org " STRING(POD_PAGE_SITE_BACK) "\n  lea -2(%rcx), %rcx\n  jmp *%rcx\n"
         ".org 0x80\n"
+        "page_site:\n"
+        "  mov %eax, %eax\n  lea -128(%rsp), %rsp\n  push %rcx\n" // the kernel looks at no more of the number
+        PAGE_PUSH
+        "  call pod_page_site\n"
+        "  jmp page_returned\n"
         "page_enter:\n"
-        "  pushfq\n  push %r9\n  push %r8\n  push %r10\n  push %rdx\n  push %rsi\n  push %rdi\n  push %rax\n"
-        "  cld\n"
-        "  lea -56(%rax), %ecx\n  cmp $2, %ecx\n  jbe page_birth\n" // clone, fork, vfork
-        "  mov %rsp, %rdi\n"
-        "  push %rbp\n  mov %rsp, %rbp\n  and $-16, %rsp\n"
+        PAGE_PUSH
         "  call pod_page_call\n"
+        "page_returned:\n"
         "  mov %rbp, %rsp\n  pop %rbp\n"
         "page_leave:\n"
         "  add $8, %rsp\n"

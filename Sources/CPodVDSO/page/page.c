@@ -8,7 +8,9 @@
 #include "identity.h"
 #include "rules.h"
 #include "setup.h"
+#include "signalling.h"
 #include "signals.h"
+#include "sites.h"
 
 // A call of the program's. Whatever the page has no way of its own for is made from here as it is, and is a notification, but
 // for calls that the filter lets pass from here because the page makes them itself.
@@ -22,6 +24,7 @@ long pod_page_call(struct pod_page_frame *frame) {
   }
   if (row->action == POD_PAGE_IDENTIFIES) return page_identify(frame);
   if (row->action == POD_PAGE_TRANSLATES) return page_translate(row, frame);
+  if (row->action == POD_PAGE_SIGNALS) return page_send(frame);
   if (row->action == POD_PAGE_WAITS) return frame->number == page_nr_wait4 ? page_wait4(frame) : page_waitid(frame);
   return page_pass(frame);
 }

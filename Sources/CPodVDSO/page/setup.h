@@ -7,7 +7,9 @@
 // uses the registers of a call's arguments, rax, rcx and r11 alone, no stack, since the program may have none, and no
 // instruction that changes flags: hence `jrcxz`.
 //
-// The cache has to be zero after a fork: where that can't be had there is no area.
+// The cache has to be zero after a fork: where that can't be had there is no area. Trampolines are wanted where the four bytes
+// before r8 say, or where the kernel puts what nobody wants anywhere, which is near the libraries; without them no site is
+// patched.
 //
 // Source: mmap(2), MAP_FIXED_NOREPLACE (0x100000); madvise(2), MADV_WIPEONFORK (18).
 __asm__(".section .entries, \"ax\"\n"
@@ -35,7 +37,15 @@ __asm__(".section .entries, \"ax\"\n"
         "  mov $" STRING(POD_AREA_PRIVATE_SIZE) ", %esi\n"
         "  mov $11, %eax\n" // munmap
         "  syscall\n"
-        "2: jmp *%r8\n"
+        "  jmp *%r8\n"
+        "2: mov -4(%r8), %edi\n"
+        "  mov $" STRING(POD_TRAMPOLINES_SIZE) ", %esi\n"
+        "  mov $5, %edx\n"     // PROT_READ | PROT_EXEC
+        "  mov $0x22, %r10d\n" // MAP_PRIVATE | MAP_ANONYMOUS
+        "  mov $9, %eax\n"
+        "  syscall\n"
+        "  mov %rax, page_entries+" STRING(POD_AREA_TRAMPOLINES) "(%rip)\n"
+        "  jmp *%r8\n"
         ".text\n");
 
 #endif

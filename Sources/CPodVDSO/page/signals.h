@@ -43,7 +43,7 @@ _Static_assert(__builtin_offsetof(struct page_signal_frame, info) == 8 + 304, "i
 static word page_stubs(void) { return (word)(page_base() + POD_AREA_STUBS); }
 
 static int page_is_stub(word address) {
-  return address - page_stubs() < POD_AREA_STUBS_SIZE && address % POD_PAGE_STUB_SIZE == 0;
+  return address - page_stubs() < POD_PAGE_STUB_COUNT * POD_PAGE_STUB_SIZE && address % POD_PAGE_STUB_SIZE == 0;
 }
 
 // The handler behind an address that the kernel has; one that is no stub's is its own.
@@ -136,6 +136,20 @@ static int page_waits_elsewhere(word number) {
   return number == page_nr_wait4 || number == page_nr_waitid || number == call_rt_sigtimedwait;
 }
 
+// The number of the call that ends at an address and whose site is patched: its trampoline makes the move that a jump, so many
+// bytes before that address, has replaced, and has the address too (PodSeccomp/CallSite.swift). POD_PAGE_CALLS for any other jump.
+static __attribute__((noinline)) word page_number_of_patched(word end, long before) {
+  const volatile uint8_t *jump = (const volatile uint8_t *)(end - (word)before);
+  word target = (word)jump + 5 + (word)(long)*(const volatile page_word_anywhere *)(jump + 1);
+  word instructions = (word)before - 2; // those before `syscall`
+  const volatile uint8_t *code = (const volatile uint8_t *)target;
+  if (!page_can_read(target) || !page_can_read(target + 8) || code[0] != 0xb8) return POD_PAGE_CALLS;
+  const volatile uint8_t *lea = code + instructions;
+  if (lea[0] != 0x48 || lea[1] != 0x8d || lea[2] != 0x0d) return POD_PAGE_CALLS;
+  if ((word)lea + 7 + (word)(long)*(const volatile page_word_anywhere *)(lea + 3) != end) return POD_PAGE_CALLS;
+  return (uint32_t)*(const volatile page_word_anywhere *)(code + 1);
+}
+
 // The number of the call whose instruction is before an address, where it is moved to eax right before that instruction, or
 // with one move to another register in between; else POD_PAGE_CALLS. 83 of 100 calls in glibc are made so.
 static word page_number_before(word end) {
@@ -144,6 +158,10 @@ static word page_number_before(word end) {
   if (!page_can_read(end - 7) || code[-2] != 0x0f || code[-1] != 0x05) return POD_PAGE_CALLS;
   int has_more = page_can_read(end - 15);
   int at = -7;
+  if (code[at] == 0xe9) {
+    word number = page_number_of_patched(end, -at);
+    if (number < POD_PAGE_CALLS) return number;
+  }
   if (code[at] != 0xb8 || (has_more && (code[-8] & 0xf1) == 0x41)) {
     if (!has_more) return POD_PAGE_CALLS;
     int is_between_registers = (code[-3] & 0xc0) == 0xc0 && (code[-4] == 0x89 || code[-4] == 0x31);
@@ -153,6 +171,7 @@ static word page_number_before(word end) {
       at = -10; // mov %rsi, %rdi
     else if (is_between_registers && (code[-3] & 7) != 0)
       at = -9; // mov %esi, %edi; xor %edi, %edi
+    if (code[at] == 0xe9) return page_number_of_patched(end, -at);
     if (code[at] != 0xb8 || (code[at - 1] & 0xf1) == 0x41) return POD_PAGE_CALLS;
   }
   return code[at + 1] | code[at + 2] << 8 | code[at + 3] << 16 | (word)code[at + 4] << 24;

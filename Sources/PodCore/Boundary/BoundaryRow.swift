@@ -71,6 +71,8 @@ public enum Reach: Sendable {
   case caller
   /// The caller's own children, as the kernel sees to it, under a condition; otherwise others.
   case children(when: Variant = .otherwise)
+  /// Whoever is named, but nobody outside the pod where the kernel keeps signals in it.
+  case signalled
 }
 
 /// One row of the boundary table: what happens to one call, or one variant of it, where names cross.
@@ -249,7 +251,7 @@ public struct BoundaryRow: Sendable {
   /// whatever the numbers in it are. nil when it may reach others.
   public var confined: [Variant.Condition]? {
     switch reach {
-    case .others: return nil
+    case .others, .signalled: return nil
     case .children(let variant): return variant.conditions
     case .caller:
       var conditions: [Variant.Condition] = []
@@ -259,6 +261,14 @@ public struct BoundaryRow: Sendable {
       }
       return conditions
     }
+  }
+
+  /// As ``confined``, or that it reaches nobody outside the pod, whatever the numbers in it are.
+  ///
+  /// - Parameter isScoped: Whether the kernel keeps signals in the pod.
+  public func contained(isScoped: Bool) -> [Variant.Condition]? {
+    if case .signalled = reach, isScoped { return [] }
+    return confined
   }
 
   /// The errno that a filter can answer with by itself, when nothing about the call has to be looked at.

@@ -4,17 +4,18 @@ extension BoundaryTable {
   /// The table as the code in a pod's processes reads it (`struct pod_page_rules`): the rows by which it acts itself.
   ///
   /// These are calls that reach nobody else (``BoundaryRow/confined``) and whose answer is in the table of names or only has
-  /// to be translated, and those in which a program may name itself by 0. What an interposer wants to see isn't among them,
+  /// to be translated, those in which a program may name itself by 0, and signals that the kernel keeps in the pod. What an interposer wants to see isn't among them,
   /// nor what a descriptor decides.
   ///
   /// - Parameters:
   ///   - interposers: The embedder's rules.
   ///   - watched: Calls that the backend is notified of although no name crosses in them.
+  ///   - isScoped: Whether the kernel keeps signals in the pod: then the code sends them.
   public func pageRules(
-    interposers: [any Interposer] = [], watched: Set<Syscall> = []
+    interposers: [any Interposer] = [], watched: Set<Syscall> = [], isScoped: Bool = false
   ) -> [UInt8] {
     let wanted = interposers.reduce(into: Set<Syscall>()) { $0.formUnion($1.calls) }
-    var rules = PageRules()
+    var rules = PageRules(isScoped: isScoped)
     for call in Syscall.allCases {
       let rows = rows(for: call)
       let isNotified =
@@ -50,12 +51,14 @@ extension Syscall {
 
 extension BoundaryRow {
   /// What the page does with the row's calls; nil when it passes them on.
-  fileprivate var pageAction: pod_page_action? {
+  fileprivate func pageAction(isScoped: Bool) -> pod_page_action? {
     guard descriptor == nil else { return nil }
     switch verb {
     case .answered: return confined == nil ? nil : POD_PAGE_IDENTIFIES
     case .wrapped(let wrapper) where wrapper is WaitForChild:
       return confined == nil ? nil : POD_PAGE_WAITS
+    case .wrapped(let wrapper) where wrapper is SendSignal:
+      return contained(isScoped: isScoped) == nil ? nil : POD_PAGE_SIGNALS
     case .wrapped(let wrapper):
       guard confined != nil, wrapper is ShowParent || wrapper is ShowMembership else { return nil }
       return POD_PAGE_IDENTIFIES
@@ -98,10 +101,13 @@ extension Place {
 
 /// `struct pod_page_rules` in the making.
 private struct PageRules {
+  private let isScoped: Bool
   private var index = [UInt16](repeating: 0, count: Int(POD_PAGE_CALLS))
   private var unbroken = [UInt8](repeating: 0, count: Int(POD_PAGE_CALLS) / 8)
   /// The first row isn't at 0, which stands for none.
   private var rows = [UInt8](repeating: 0, count: 8)
+
+  init(isScoped: Bool) { self.isScoped = isScoped }
 
   mutating func setUnbroken(_ call: Syscall) {
     unbroken[Int(call.rawValue / 8)] |= 1 << UInt8(call.rawValue % 8)
@@ -109,14 +115,15 @@ private struct PageRules {
 
   /// Appends the rows of a call, if the page acts by one of them.
   mutating func append(_ rows: [BoundaryRow], of call: Syscall) {
-    guard let last = rows.lastIndex(where: { $0.pageAction != nil }) else { return }
+    let last = rows.lastIndex { $0.pageAction(isScoped: isScoped) != nil }
+    guard let last else { return }
     index[Int(call.rawValue)] = UInt16(self.rows.count)
     for row in rows[...last] { append(row) }
     append(pod_page_row())
   }
 
   private mutating func append(_ row: BoundaryRow) {
-    let action = row.pageAction ?? POD_PAGE_PASSES
+    let action = row.pageAction(isScoped: isScoped) ?? POD_PAGE_PASSES
     let isTranslated = action == POD_PAGE_TRANSLATES
     let inputs = isTranslated ? row.inputs.compactMap(\.inPage) : []
     let outputs = isTranslated ? row.outputs.compactMap(\.inPage) : []

@@ -10,6 +10,8 @@ internal import SystemPackage
 public struct BoundaryTable: Sendable {
   /// All rows, in the order of the resources.
   public let rows: [BoundaryRow]
+  /// Whether it is ``standard``: what is made of that one need be made once.
+  package let isStandard: Bool
   private let rowsByNumber: [[BoundaryRow]]
   private let descriptorRows: [Syscall: [BoundaryRow]]
 
@@ -42,11 +44,14 @@ public struct BoundaryTable: Sendable {
       Keyring.boundary,
       HostName.boundary,
       Machine.boundary,
-    ].flatMap(\.self))
+    ].flatMap(\.self), isStandard: true)
 
   /// Makes a table of rows.
-  public init(rows: [BoundaryRow]) {
+  public init(rows: [BoundaryRow]) { self.init(rows: rows, isStandard: false) }
+
+  private init(rows: [BoundaryRow], isStandard: Bool) {
     self.rows = rows
+    self.isStandard = isStandard
     var byNumber = [[BoundaryRow]](repeating: [], count: Int(Syscall.highestNumber) + 1)
     descriptorRows = Dictionary(grouping: rows.filter { $0.descriptor != nil }, by: \.call)
     for row in rows where row.descriptor == nil { byNumber[Int(row.call.rawValue)].append(row) }

@@ -16,7 +16,7 @@ internal import Synchronization
 ///
 /// Lock order: the namespace's lock is a leaf, except that ``SystemNames`` may be locked inside it.
 ///
-/// At 1,000,000 names a look-up of a number among many independent ones takes some tens of nanoseconds, and a name 54 bytes
+/// At 1,000,000 names a look-up of a number among many independent ones takes some tens of nanoseconds, and a name 58 bytes
 /// with both indexes (`Benchmarks`, `names`).
 ///
 /// Source: paper §4 (tables), §4.1.1 (reference counts), DESIGN.md §4.4.
@@ -509,6 +509,24 @@ public final class Namespace<R: Resource>: Sendable {
   /// - Throws: ``NameError/unknownName``.
   public func setLink(_ index: Int, of name: VirtualName<R>, to value: Int32) throws(NameError) {
     try update(name) { entry, _ in pod_entry_set_link(entry, UInt32(index), value) }
+  }
+
+  /// Sets what tells who is behind the name from everybody who is ever given the same physical one, until it is bound to
+  /// another: 0 for unknown.
+  ///
+  /// - Throws: ``NameError/unknownName``.
+  public func setIdentity(_ identity: UInt32, of name: VirtualName<R>) throws(NameError) {
+    try update(name) { entry, _ in pod_entry_set_identity(entry, identity) }
+  }
+
+  /// The process behind the name has filters of its own for its calls.
+  ///
+  /// - Throws: ``NameError/unknownName``.
+  public func setFiltered(_ name: VirtualName<R>) throws(NameError) {
+    try update(name) { entry, _ in
+      pod_entry_set_state(
+        entry, entry.pointee.state, entry.pointee.flags | UInt8(POD_ENTRY_FILTERED.rawValue))
+    }
   }
 
   /// Marks an entry as a thread that isn't its group's leader, or as a leader.

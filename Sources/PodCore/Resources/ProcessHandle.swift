@@ -36,7 +36,7 @@ public enum ProcessHandle {
       .wrapped(
         .pidfd_send_signal, by: SendSignalByHandle(),
         naming: [.field(SignalInfo.senderOffset, of: 2, process)],
-        performed: .inCaller),  // P32, P33
+        performed: .inCaller, reaching: .signalled),  // P32, P33
       .refused(
         .pidfd_getfd, .notPermitted,
         because:

@@ -68,7 +68,7 @@ public enum ProcessID: Resource {
       performed: .inCallerBlocking, reaching: .children()),  // P18, S7
     .wrapped(
       .pidfd_open, by: OpenHandle(), naming: [.argument(0, task)],
-      performed: .inCaller),  // P31
+      performed: .inCaller, reaching: .signalled),  // P31
     .translated(.process_vm_readv, in: [.argument(0, task)]),  // P40
     .translated(.process_vm_writev, in: [.argument(0, task)]),  // P40
     .translated(.kcmp, in: [.argument(0, task), .argument(1, task)]),  // P41

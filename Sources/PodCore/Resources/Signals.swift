@@ -8,10 +8,13 @@ public enum Signals {
 
   /// The rows of signals.
   public static let boundary: [BoundaryRow] = [
-    .wrapped(.kill, by: SendSignal(), naming: [.argument(0, target)]),  // P25–P28
-    .wrapped(.tkill, by: SendSignal(), naming: [.argument(0, thread)]),  // P29
     .wrapped(
-      .tgkill, by: SendSignal(), naming: [.argument(0, thread), .argument(1, thread)]),  // P29
+      .kill, by: SendSignal(), naming: [.argument(0, target)], reaching: .signalled),  // P25–P28
+    .wrapped(
+      .tkill, by: SendSignal(), naming: [.argument(0, thread)], reaching: .signalled),  // P29
+    .wrapped(
+      .tgkill, by: SendSignal(), naming: [.argument(0, thread), .argument(1, thread)],
+      reaching: .signalled),  // P29
     .wrapped(
       .rt_sigqueueinfo, by: SendSignal(),
       naming: [.argument(0, target), .field(SignalInfo.senderOffset, of: 2, sender)],

@@ -1,3 +1,4 @@
+package import PodCore
 package import SystemPackage
 
 /// One instruction of classic BPF; the layout of `struct sock_filter`.
@@ -29,6 +30,8 @@ package struct BPFInstruction: Sendable, Hashable, BitwiseCopyable {
     package static let and: UInt16 = 0x54
     /// Jump (BPF_JMP | BPF_JA).
     package static let jump: UInt16 = 0x05
+    /// Jump if equal to a constant (BPF_JMP | BPF_JEQ | BPF_K).
+    package static let jumpIfEqual: UInt16 = 0x15
     /// Return a constant (BPF_RET | BPF_K).
     package static let `return`: UInt16 = 0x06
   }
@@ -50,6 +53,39 @@ package struct BPFProgram: Sendable, Hashable {
   /// The program as an array of `struct sock_filter`.
   package var bytes: [UInt8] {
     instructions.withUnsafeBytes { Array($0) }
+  }
+
+  /// The same program with another page where it asks for one (``BoundaryFilter/fromPage(at:)``).
+  ///
+  /// - Parameters:
+  ///   - old: The page that this program asks for.
+  ///   - new: The other one.
+  /// - Returns: nil when it asks anything else of an instruction pointer.
+  package func with(page new: RemoteAddress, insteadOf old: RemoteAddress) -> BPFProgram? {
+    let (before, after) = (BoundaryFilter.fromPage(at: old), BoundaryFilter.fromPage(at: new))
+    var changed = instructions
+    for (index, instruction) in instructions.enumerated()
+    where instruction.code == BPFInstruction.Code.load {
+      let shift: UInt64
+      switch instruction.operand {
+      case BPFAssembler.Word.instructionPointerLow.offset: shift = 0
+      case BPFAssembler.Word.instructionPointerHigh.offset: shift = 32
+      default: continue
+      }
+      var test = index + 1
+      let mask = UInt32(truncatingIfNeeded: before.mask >> shift)
+      if mask != .max {
+        guard test < changed.count, changed[test].code == BPFInstruction.Code.and,
+          changed[test].operand == mask
+        else { return nil }
+        test += 1
+      }
+      guard test < changed.count, changed[test].code == BPFInstruction.Code.jumpIfEqual,
+        changed[test].operand == UInt32(truncatingIfNeeded: before.value >> shift)
+      else { return nil }
+      changed[test].operand = UInt32(truncatingIfNeeded: after.value >> shift)
+    }
+    return BPFProgram(instructions: changed)
   }
 }
 

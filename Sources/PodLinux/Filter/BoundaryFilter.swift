@@ -19,10 +19,11 @@ package enum BoundaryFilter {
   ///   - page: Where the pod's own code lies in its processes, which makes calls by itself that reach nobody else; nil
   ///     where there is none.
   ///   - watchedOutside: Calls that the backend looks at, although no name goes in, unless that code makes them.
+  ///   - isScoped: Whether the kernel keeps the signals of the filter's processes among them, so that that code sends them.
   package static func rules(
     for table: BoundaryTable, interposers: [any Interposer], watched: Set<Syscall> = [],
     interposed: FilterRules.Action, reportsRefusals: Bool = false, page: RemoteAddress? = nil,
-    watchedOutside: Set<Syscall> = []
+    watchedOutside: Set<Syscall> = [], isScoped: Bool = false
   ) -> FilterRules {
     let isFromPage = page.map(Self.fromPage(at:))
     let wanted = interposers.reduce(into: watched) { $0.formUnion($1.calls) }
@@ -37,8 +38,10 @@ package enum BoundaryFilter {
       for row in table.rows(for: call) {
         let isReported = reportsRefusals && row.staticErrno != nil
         let action = isReported ? interposed : action(of: row, interposed: interposed)
-        if action == interposed, let isFromPage, let confined = row.confined {
-          var own = item(row.variant.conditions + confined, .allow)
+        if action == interposed, let isFromPage,
+          let contained = row.contained(isScoped: isScoped)
+        {
+          var own = item(row.variant.conditions + contained, .allow)
           own.conditions.insert(isFromPage, at: 0)
           cases.append(own)
         }

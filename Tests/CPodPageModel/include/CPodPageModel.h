@@ -15,6 +15,8 @@ struct pod_page_model {
   // Called before each step (page/steps.h) on a name; returns 0 to leave a protection out. May be null.
   int (*step)(void *context, int step, int name);
   void *context;
+  // Whether the call that comes now is made by the program's own instruction, since the page has left it to that.
+  int is_elsewhere;
 };
 
 // A call of a modelled process's, made by the calling thread: what POD_PAGE_ENTER does with it. May be called again from
