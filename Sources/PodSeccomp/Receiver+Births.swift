@@ -370,9 +370,15 @@ extension Supervisor: BirthWitness {
 
   /// Whether a task belongs to a process of the pod, or is the child of one, or of init. Nobody outside is.
   func isOfFamily(_ task: PhysicalName<ProcessID>) -> Bool {
-    guard let kinship = kinship(of: task) else { return false }
-    let relative = kinship.process == task ? kinship.parent : kinship.process
-    return relative.rawValue == podInit.processID || process(relative.rawValue)?.isThere == true
+    var last: Kinship?
+    while let kinship = kinship(of: task), kinship != last {
+      let relative = kinship.process == task ? kinship.parent : kinship.process
+      if relative.rawValue == podInit.processID { return true }
+      if process(relative.rawValue)?.isThere == true { return true }
+      // Its parent may have ended since, and the kernel have given it to another.
+      last = kinship
+    }
+    return false
   }
 
   /// Whether a number is that of a process of the pod, or was lately.

@@ -141,13 +141,23 @@ extension Supervisor: Newcomers, NewbornWitness {
     let former = process(tid)
     if let former, former.isThere { return PodThread(tid: tid, process: former) }
     let physical = PhysicalName<ProcessID>(rawValue: tid)
-    guard generations > 0, let kinship = kinship(of: physical) else { return nil }
+    guard generations > 0, var kinship = kinship(of: physical) else { return nil }
     // Whoever had the number has been waited for, and nobody has told yet.
     if let former {
       processEnded(former)
       reapIfGone(former)
     }
     names.processes.exited(physical)
+    while true {
+      if let taken = adopt(tid, kinship, generations: generations) { return taken }
+      // Its parent may have ended since, and the kernel have given it to another.
+      guard let now = self.kinship(of: physical), now != kinship else { return nil }
+      kinship = now
+    }
+  }
+
+  private func adopt(_ tid: Int32, _ kinship: Kinship, generations: Int) -> PodThread? {
+    let physical = PhysicalName<ProcessID>(rawValue: tid)
     let isThread = kinship.process != physical
     let relative = isThread ? kinship.process : kinship.parent
     let isInits = !isThread && relative.rawValue == podInit.processID
