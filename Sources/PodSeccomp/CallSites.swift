@@ -220,6 +220,7 @@ extension Receiver {
     let space = process.space
     guard let area = supervisor.area, !process.hasOwnFilters, !process.speaksForInit, space.hasArea
     else { return }
+    supervisor.settleExecs(in: space)
     space.withCallSites { sites in
       guard sites.hasWaiting, space.sharers == 1, !process.mayHaveThreads,
         let state = ProcessStatus.Disturbances(of: notification.tid), state.tracer == 0,

@@ -244,12 +244,18 @@ extension Receiver {
   // MARK: Waits
 
   func endWait(_ notification: Notification, _ thread: PodThread) {
-    let words = notification.arguments
+    let result = shownChild(notification, thread)
+    // Who has been waited for shares no memory any more.
     patchWaitingSites(of: notification, thread)
+    answer(notification, result)
+  }
+
+  /// What the caller of a wait is shown of its answer.
+  private func shownChild(_ notification: Notification, _ thread: PodThread) -> CallResult {
+    let words = notification.arguments
     guard case .success(let number) = CallResult(word: words.d) else {
       supervisor.reapGone(childrenOf: thread.process.name)
-      answer(notification, CallResult(word: words.d))
-      return
+      return CallResult(word: words.d)
     }
     let physical = PhysicalName<ProcessID>(rawValue: Int32(truncatingIfNeeded: number))
     let isReaped = words.f != 0
@@ -261,8 +267,7 @@ extension Receiver {
           ?? supervisor.names.processes.lostChild(
             physical, of: thread.process.name, since: nil)
       {
-        answer(notification, .success(Int(name.rawValue)))
-        return
+        return .success(Int(name.rawValue))
       }
       // It stands still, or is a zombie still, and hasn't said that it is there. The kernel knows whose child it is; by the
       // caller's word alone anybody outside would be of the pod.
@@ -286,7 +291,7 @@ extension Receiver {
     // Who was stopped when the page looked may have ended before it was waited for.
     let name = transaction.showChild(physical, isReaped: isGone)
     // Who had no name since the pod is full, and is nobody any more: 0 would mean that there was none.
-    answer(notification, .success(Int(name == 0 ? physical.rawValue : name)))
+    return .success(Int(name == 0 ? physical.rawValue : name))
   }
 }
 
