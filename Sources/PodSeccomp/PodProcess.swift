@@ -297,7 +297,8 @@ final class PodProcess: Sendable {
 
   /// Whether it may have more than one thread, of some of which nobody may have heard.
   var mayHaveThreads: Bool {
-    if threads.count > 1 || !space.hasArea { return threads.count > 1 }
+    // Where there is an area, nobody tells of threads, nor of their ends.
+    guard space.hasArea else { return threads.count > 1 }
     var status = stat()
     // A directory has two links more than directories in it. Source: proc_pid_task(5).
     return stat("/proc/\(tgid)/task", &status) != 0 || status.st_nlink != 3
