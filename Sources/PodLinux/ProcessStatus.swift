@@ -1,5 +1,6 @@
 internal import CLinux
 internal import Glibc
+package import PodCore
 internal import SystemPackage
 
 /// What the kernel says of a task in `/proc/TID/status`.
@@ -23,6 +24,22 @@ package enum ProcessStatus {
   /// Source: proc_pid_status(5).
   package static func numbers(_ field: String, of task: Int32) -> [Int]? {
     line(field, of: task)?.split(separator: "\t").compactMap { Int($0) }
+  }
+
+  /// The stack pointer of a task that waits in a call; nil when it doesn't, or is out of reach.
+  ///
+  /// Source: proc_pid_syscall(5): the number, six arguments, the stack pointer and the program counter.
+  package static func stackPointer(of task: Int32) -> RemoteAddress? {
+    let file = OwnedDescriptor(owning: CLinux_open("/proc/\(task)/syscall", O_RDONLY, 0))
+    guard file.rawValue >= 0 else { return nil }
+    return withUnsafeTemporaryAllocation(byteCount: 256, alignment: 1) { buffer in
+      let count = Glibc.read(file.rawValue, buffer.baseAddress, buffer.count)
+      guard count > 0 else { return nil }
+      let words = buffer[..<count].split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\n") }
+      guard words.count == 9 else { return nil }
+      return UInt64(String(decoding: words[7].dropFirst(2), as: UTF8.self), radix: 16)
+        .map(RemoteAddress.init(rawValue:))
+    }
   }
 
   /// The process that a task belongs to, and that process's parent; nil when there is no such task.
