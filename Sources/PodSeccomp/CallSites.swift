@@ -172,11 +172,14 @@ extension Receiver {
 
   /// Patches the site of a call whose caller waits for an answer.
   ///
-  /// - Parameter end: The address behind the call.
+  /// - Parameters:
+  ///   - end: The address behind the call.
+  ///   - hasJustArrived: Whether the area has just come, so that nobody disturbs the caller.
   /// - Returns: What a caller that isn't alone has to change by itself.
   @discardableResult
   func patchSite(
-    behind end: RemoteAddress, _ call: Syscall, _ notification: Notification, _ thread: PodThread
+    behind end: RemoteAddress, _ call: Syscall, _ notification: Notification, _ thread: PodThread,
+    hasJustArrived: Bool = false
   ) -> TextChange? {
     guard let area = supervisor.area, supervisor.gains(call) else { return nil }
     let process = thread.process
@@ -188,7 +191,7 @@ extension Receiver {
       let savesAttach = isKnown || call == .rt_sigaction
       let isDue = sites.isDue(end, from: savesAttach ? 1 : Self.callsBeforePatching)
       guard isFirst || isDue,
-        let state = ProcessStatus.Disturbances(of: notification.tid), state.tracer == 0,
+        let isAlone = hasJustArrived ? true : isAlone(notification.tid, of: process),
         let memory = memory(of: notification)
       else { return nil }
       guard space.sharers == 1, !isShared(memory, area) else {
@@ -198,7 +201,6 @@ extension Receiver {
       guard let trampolines = CallSites.trampolines(in: memory, area: area.base),
         let text = CodeMapping.text(around: end, trampolines: trampolines, of: notification.tid)
       else { return nil }
-      let isAlone = state.threads == 1 && !process.mayHaveThreads
       let prepare = { (sites: inout CallSites, end, call) in
         self.prepare(end, of: call, &sites, space, memory, trampolines, area, isAlone: isAlone)
       }
@@ -232,9 +234,8 @@ extension Receiver {
     else { return }
     supervisor.settleExecs(in: space)
     space.withCallSites { sites in
-      guard sites.hasWaiting, space.sharers == 1, !process.mayHaveThreads,
-        let state = ProcessStatus.Disturbances(of: notification.tid), state.tracer == 0,
-        state.threads == 1, let memory = memory(of: notification), !isShared(memory, area),
+      guard sites.hasWaiting, space.sharers == 1, isAlone(notification.tid, of: process) == true,
+        let memory = memory(of: notification), !isShared(memory, area),
         let trampolines = CallSites.trampolines(in: memory, area: area.base)
       else { return }
       for (end, call) in sites.takeWaiting() {
@@ -247,6 +248,12 @@ extension Receiver {
         try? memory.writeCode(site.start, bytes: jump)
       }
     }
+  }
+
+  /// Whether a process has one thread; nil when it is gone, or traced.
+  private func isAlone(_ tid: Int32, of process: PodProcess) -> Bool? {
+    guard let state = ProcessStatus.Disturbances(of: tid), state.tracer == 0 else { return nil }
+    return state.threads == 1 && !process.mayHaveThreads
   }
 
   /// Has a caller patch its site itself, and make its call again.

@@ -189,7 +189,8 @@ extension Receiver {
       guard isBack else {
         return slowly(notification) { putBack(injection, notification, .getpid, thread) }
       }
-      patchSite(behind: injection.address, injection.call, notification, thread)
+      patchSite(
+        behind: injection.address, injection.call, notification, thread, hasJustArrived: true)
     }
     answer(notification, .success(0))
   }
