@@ -267,7 +267,8 @@ extension Supervisor: Newcomers, NewbornWitness {
       process.mayBeOutOfReach = true
       process.dumpable = source?.dumpable
       let hasFilters =
-        source?.hasOwnFilters ?? ProcessStatus.Disturbances(of: tid).map { $0.filters > filterCount }
+        source?.hasOwnFilters
+        ?? ProcessStatus.Disturbances(of: tid).map { $0.filters > filterCount }
       if hasFilters ?? false { filtersCalls(process) }
       return thread(tid) ?? PodThread(tid: tid, process: process)
     } catch {
@@ -275,7 +276,8 @@ extension Supervisor: Newcomers, NewbornWitness {
     }
   }
 
-  private func space(of newborn: Int32, _ told: ToldNewborn?, _ source: PodProcess?) -> AddressSpace {
+  private func space(of newborn: Int32, _ told: ToldNewborn?, _ source: PodProcess?) -> AddressSpace
+  {
     if let source, told?.mayShareMemory ?? true, sharesMemory(newborn, with: source) {
       source.space.share()
       return source.space
