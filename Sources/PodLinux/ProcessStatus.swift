@@ -115,7 +115,7 @@ package enum ProcessStatus {
   /// Goes through the lines until `body` returns false.
   ///
   /// - Returns: Whether there is such a task.
-  private static func read(
+  static func read(
     _ task: Int32, _ body: (Slice<UnsafeMutableRawBufferPointer>) -> Bool
   ) -> Bool {
     guard let file = try? FileDescriptor.open("/proc/\(task)/status", .readOnly) else {

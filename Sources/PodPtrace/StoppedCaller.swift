@@ -68,6 +68,8 @@ final class StoppedCaller: TransactionHost {
     return UInt32(truncatingIfNeeded: user)
   }
 
+  var segmentHost: any SegmentHost { KernelSegments(of: tracee.tid) }
+
   func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
     try ProcessHandle.Target(behind: descriptor, of: tracee.tid)
   }

@@ -154,6 +154,15 @@ extension Supervisor {
         report(refused: number, call, error, by: tracee)
       }
       answer(tracee, result)
+    case .perform where transaction.segmentChange != nil:
+      let kernel = change(transaction.segmentChange, tracee)
+      if tracee.lost != nil {
+        drop(transaction)
+        return serveLost(tracee)
+      }
+      let seen = transaction.leave(kernel)
+      trace(transaction, kernel: kernel, seen: seen)
+      answer(tracee, seen)
     case .perform:
       let changes =
         transaction.physicalArguments != transaction.arguments || transaction.physicalCall != call

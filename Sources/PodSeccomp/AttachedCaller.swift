@@ -110,6 +110,8 @@ final class AttachedCaller: TransactionHost, CallerState {
     }
   }
 
+  var segmentHost: any SegmentHost { KernelSegments(of: thread.tid) }
+
   func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
     try ProcessHandle.Target(behind: descriptor, of: thread.tid)
   }

@@ -89,6 +89,8 @@ final class LookingCaller: TransactionHost, CallerState {
     throw .noFunction
   }
 
+  var segmentHost: any SegmentHost { KernelSegments(of: thread.tid) }
+
   func isWaitable(_ zombie: Entry<ProcessID>) -> Bool { supervisor.isWaitable(zombie) }
 
   func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {

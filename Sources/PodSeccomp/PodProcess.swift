@@ -89,6 +89,8 @@ final class AddressSpace: Sendable {
   /// What one transaction may use of it.
   static let slotSize = 512
 
+  /// Held while what is to be unmapped is looked for and unmapped.
+  private let unmapping = Mutex<Void>(())
   private let area: Mutex<AreaState>
   private let callSites: Mutex<CallSites>
   /// Whether the pod's area is still to come, or on its way.
@@ -131,6 +133,15 @@ final class AddressSpace: Sendable {
   }
 
   deinit { if awaitsArea { count.change(by: -1) } }
+
+  /// Runs what nobody else may do at the same time in this memory: two detaches of one address could otherwise unmap what
+  /// was mapped between them.
+  func whileUnmapping<T>(_ body: () throws(Errno) -> sending T) throws(Errno) -> sending T {
+    let result = unmapping.withLock { _ -> sending Result<T, Errno> in
+      do throws(Errno) { return .success(try body()) } catch { return .failure(error) }
+    }
+    return try result.get()
+  }
 
   /// Whether notifications are to be looked at for the sake of the pod's area.
   var awaitsArea: Bool { awaited.load(ordering: .relaxed) }

@@ -13,9 +13,10 @@ internal import SystemPackage
 extension Receiver {
   /// Attaches to a thread that waits for an answer, and answers it so that it stands still.
   ///
+  /// - Parameter answered: Answers it; returns whether it still waited for that.
   /// - Returns: nil when it is gone.
   func attach(
-    _ notification: Notification, _ thread: PodThread
+    _ notification: Notification, _ thread: PodThread, answered: (() -> Bool)? = nil
   ) -> AttachedThread? {
     let attached: AttachedThread
     do throws(Errno) {
@@ -30,7 +31,7 @@ extension Receiver {
     default: attached.stayTogether()
     }
     // Until here the number could have become another's.
-    guard answer(notification, .success(0)) else {
+    guard answered?() ?? answer(notification, .success(0)) else {
       attached.withdraw()
       return nil
     }

@@ -293,6 +293,10 @@ final class Receiver {
       answer(notification, .failure(errno))
     case _ where Self.onlyLooks(call, arguments, supervisor):
       lookAt(notification, call, thread)
+    case _ where row?.performed == .bySupervisor && !thread.process.mayBeOutOfReach:
+      lookAt(notification, call, thread)
+    case _ where row?.performed == .inCallerMapping:
+      slowly(notification) { attendMapping(notification, call, thread) }
     default:
       let inArea = mayEnterArea(call, arguments, thread)
       slowly(notification) { attend(notification, call, thread, inArea: inArea) }

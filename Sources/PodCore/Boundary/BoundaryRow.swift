@@ -56,6 +56,11 @@ public enum Performance: String, Sendable {
   case inCaller
   /// Only the caller's own context can perform it, and it may block: no supervisor waits for it.
   case inCallerBlocking
+  /// Only the caller's own context can perform it, and what it does is to change mappings there
+  /// (``Transaction/segmentChange``).
+  case inCallerMapping
+  /// The supervisor does it all: its preamble answers it, and reads and writes the program's memory only.
+  case bySupervisor
 }
 
 /// Whom a call can reach that is made as it is, with the kernel's own numbers, whatever numbers these are.

@@ -10,6 +10,8 @@ public final class PodNames: Sendable {
   public let abi: CallABI
   /// Processes, threads, groups and sessions: one number space.
   public let processes: ProcessTable
+  /// System V shared memory.
+  public let segments = SegmentTable()
 
   /// Makes the tables of a new pod.
   ///

@@ -119,6 +119,11 @@ public final class ProcessTable: Sendable {
     return entry
   }
 
+  /// The processes that have not ended.
+  public var live: [Entry<ProcessID>] {
+    space.entries.filter { !$0.isThread && $0.state == .live }
+  }
+
   /// The processes of a group, ended ones included.
   public func members(ofGroup group: VirtualName<ProcessID>) -> [Entry<ProcessID>] {
     space.entries.filter {

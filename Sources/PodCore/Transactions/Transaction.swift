@@ -197,6 +197,9 @@ public protocol TransactionHost: AnyObject {
 
   /// The state of the caller that isn't in the tables of names.
   var callerState: any CallerState { get }
+
+  /// What System V shared memory needs of the caller and the machine.
+  var segmentHost: any SegmentHost { get }
 }
 
 extension TransactionHost {
@@ -296,6 +299,11 @@ public struct Transaction: ~Copyable {
   public var leasedChild: VirtualName<ProcessID>?
   /// Which of its thread's births a fork is, for backends in which a thread may be in several at once.
   public var birthNumber = 0
+  /// What is done with the caller's mappings in the kernel's stead, when the preamble has set it: no call is made as the
+  /// program made it.
+  public var segmentChange: SegmentChange?
+  /// The segment that is attached.
+  var segmentUse: SegmentTable.Use?
   /// A word that a wrapper keeps from its preamble to its epilogue.
   public var note: Int = 0
 
