@@ -90,16 +90,71 @@ extension Receiver {
     return attached
   }
 
+  // MARK: From the page
+
+  /// A segment's file for the page, which maps it. What comes after that, none of it being anybody's but the caller's, is taken
+  /// for done.
+  func giveSegment(_ notification: Notification, _ thread: PodThread) {
+    let words = notification.arguments
+    var transaction = Transaction(
+      .shmat, CallArguments(words.c, words.d, words.e), by: supervisor.caller(thread),
+      names: supervisor.names, host: LookingCaller(thread, supervisor, notification))
+    switch transaction.enter() {
+    case .answer(let result):
+      answer(notification, result)
+    case .perform:
+      guard case .map(let mapping)? = transaction.segmentChange,
+        let file = mapping.memory as? SegmentFile,
+        let descriptor = try? file.descriptor(isWritable: mapping.isWritable)
+      else {
+        answer(notification, .failure(.noFunction))
+        return
+      }
+      let added = bring(descriptor.rawValue, notification, thread)
+      if added >= 0 {
+        _ = transaction.leave(.success(0))
+      } else if added != -ENOENT {
+        answer(notification, .failure(.noFunction))
+      }
+    }
+  }
+
+  /// How much the page is to unmap of a segment. Only a process that is alone with its memory can't have anything else mapped
+  /// there by then.
+  func measureSegment(_ notification: Notification, _ thread: PodThread) {
+    var transaction = Transaction(
+      .shmdt, CallArguments(notification.arguments.c), by: supervisor.caller(thread),
+      names: supervisor.names, host: LookingCaller(thread, supervisor, notification))
+    if case .answer(let result) = transaction.enter() {
+      answer(notification, result)
+      return
+    }
+    guard case .unmap(let address, let table)? = transaction.segmentChange,
+      isAlone(thread.process),
+      let found = SegmentFile.pieces(at: address, in: notification.tid, table),
+      let piece = found.pieces.first, found.pieces.count == 1,
+      piece.lowerBound == address.rawValue, isWaiting(notification)
+    else {
+      answer(notification, .failure(.noFunction))
+      return
+    }
+    _ = transaction.leave(.success(Int(truncatingIfNeeded: found.identity)))
+    answer(notification, .success(piece.count))
+  }
+
+  private func isAlone(_ process: PodProcess) -> Bool {
+    process.threads.count == 1 && process.space.sharers == 1
+  }
+
   /// Answers a notification with a descriptor.
   ///
   /// - Returns: The descriptor in the caller, or a negated errno; `-ENOENT` when nobody waits.
   private func bring(
     _ descriptor: Int32, _ notification: Notification, _ thread: PodThread
   ) -> Int32 {
-    let process = thread.process
     var number: Int32 = 0
     var flags = CLinux_SECCOMP_ADDFD_FLAG_SEND
-    if process.threads.count > 1 || process.space.sharers > 1,
+    if !isAlone(thread.process),
       let free = ProcessDescriptors.highestFree(of: notification.tid)
     {
       number = free

@@ -36,6 +36,8 @@ extension Receiver {
     case POD_HYPERCALL_WAITED:
       // It may have to wait for what somebody else is to hear.
       slowly(notification) { endWait(notification, thread) }
+    case POD_HYPERCALL_ATTACH: giveSegment(notification, thread)
+    case POD_HYPERCALL_DETACH: measureSegment(notification, thread)
     default: answer(notification, .failure(.noFunction))
     }
   }

@@ -67,6 +67,11 @@ enum pod_page_hypercall {
   POD_HYPERCALL_BIRTH_END = 20, // (ticket, or 0; result of the kernel; stack if no ticket): answers the newborn's name
   // (asked-for name or 0, physical child or negative errno, wait status, whether it was reaped): answers its name
   POD_HYPERCALL_WAITED = 21,
+  // (id, address, flags), of shmat: answers a descriptor of the segment's file, which the page closes, or what shmat says; ENOSYS
+  // when it isn't for the page.
+  POD_HYPERCALL_ATTACH = 32,
+  // (address), of shmdt: answers how many bytes are to be unmapped there, or what shmdt says; ENOSYS as above.
+  POD_HYPERCALL_DETACH = 33,
 };
 
 // How the page makes a process or a thread.
@@ -139,6 +144,7 @@ enum pod_page_action {
   POD_PAGE_TRANSLATES = 3, // the page makes the call and translates the places (page/rules.h)
   POD_PAGE_WAITS = 4,      // the page waits for a child (page/births.h)
   POD_PAGE_SIGNALS = 5,    // the page sends a signal (page/signalling.h)
+  POD_PAGE_MAPS = 6,       // the page attaches or detaches a segment (page/segments.h)
 };
 
 // An argument that must have a value under a mask.
