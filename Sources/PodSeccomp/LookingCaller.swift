@@ -10,6 +10,8 @@ final class LookingCaller: TransactionHost, CallerState {
   private unowned let supervisor: Supervisor
   private let notification: Notification
   private var memory: RemoteMemory?
+  /// Whether the kernel has denied the caller's memory, so that somebody has to attach to it.
+  private(set) var isOutOfReach = false
 
   init(_ thread: PodThread, _ supervisor: Supervisor, _ notification: Notification) {
     self.thread = thread
@@ -65,7 +67,10 @@ final class LookingCaller: TransactionHost, CallerState {
   private func opened() throws(Errno) -> RemoteMemory {
     if let memory { return memory }
     let memory = RemoteMemory(of: thread.tid)
-    guard memory.isOpen else { throw .badAddress }
+    guard memory.isOpen else {
+      isOutOfReach = true
+      throw .badAddress
+    }
     guard CLinux_seccomp_id_valid(supervisor.listener.rawValue, notification.id) == 0 else {
       throw .noSuchProcess
     }
@@ -74,7 +79,20 @@ final class LookingCaller: TransactionHost, CallerState {
   }
 
   func read(_ address: RemoteAddress, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) {
+    // What was read by its number is its own if it still waits.
+    if let base = buffer.baseAddress,
+      CLinux_process_vm_read(thread.tid, address.rawValue, base, buffer.count) == buffer.count,
+      CLinux_seccomp_id_valid(supervisor.listener.rawValue, notification.id) == 0
+    {
+      return
+    }
     try opened().read(address, into: buffer)
+  }
+
+  func reachMemory() throws(Errno) { _ = try opened() }
+
+  func credentials(of caller: Caller) throws(Errno) -> CallerCredentials {
+    try supervisor.credentials(of: thread)
   }
 
   func write(_ bytes: UnsafeRawBufferPointer, to address: RemoteAddress) throws(Errno) {

@@ -80,6 +80,7 @@ final class AddressSpace: Sendable {
     var gate: RemoteAddress?
     var scratch: RemoteAddress?
     var signalsWithStubs: UInt64 = 0
+    var waitWords: RemoteAddress?
     var usedSlots: Set<Int> = []
   }
   private let state: Mutex<State>
@@ -119,7 +120,8 @@ final class AddressSpace: Sendable {
     let known = other.state.withLock { $0 }
     state = Mutex(
       State(
-        gate: known.gate, scratch: known.scratch, signalsWithStubs: known.signalsWithStubs))
+        gate: known.gate, scratch: known.scratch, signalsWithStubs: known.signalsWithStubs,
+        waitWords: known.waitWords))
     area = Mutex(.absent)
     let sites = other.callSites.withLock { $0 }
     callSites = Mutex(sites)
@@ -226,6 +228,22 @@ final class AddressSpace: Sendable {
   var scratch: RemoteAddress? {
     get { state.withLock { $0.scratch } }
     set { state.withLock { $0.scratch = newValue } }
+  }
+
+  /// Where ``WaitWords`` are mapped.
+  var waitWords: RemoteAddress? { state.withLock { $0.waitWords } }
+
+  /// They were mapped, or are found not to be there any more.
+  ///
+  /// - Returns: Where they are now: another thread's mapping may have come first.
+  @discardableResult
+  func settleWaitWords(
+    _ address: RemoteAddress?, insteadOf known: RemoteAddress?
+  ) -> RemoteAddress? {
+    state.withLock { state in
+      if state.waitWords == known { state.waitWords = address }
+      return state.waitWords
+    }
   }
 
   /// How many processes that haven't ended have it.
@@ -456,11 +474,22 @@ final class PodThread: Sendable {
     var expected: (call: Syscall, arguments: CallArguments)?
     var detached: [DetachedCall] = []
     var handler: Int32?
+    var credentials: (known: CallerCredentials, at: UInt64)?
   }
 
   init(tid: Int32, process: PodProcess) {
     self.tid = tid
     self.process = process
+  }
+
+  /// For whom the thread acts, if that was found out since the last change of anybody's.
+  ///
+  /// - Parameter generation: Counts the changes.
+  func credentials(at generation: UInt64) -> CallerCredentials? {
+    state.withLock { $0.credentials?.at == generation ? $0.credentials?.known : nil }
+  }
+  func remember(_ credentials: CallerCredentials, at generation: UInt64) {
+    state.withLock { $0.credentials = (credentials, generation) }
   }
 
   /// Announces the call that the thread is made to make.

@@ -291,9 +291,9 @@ final class Receiver {
       trace(thread, call, arguments, .failure(errno))
       report(refused: notification.number, call, errno, by: thread.process)
       answer(notification, .failure(errno))
+    case _ where row?.performed == .emulated:
+      emulate(notification, call, thread)
     case _ where Self.onlyLooks(call, arguments, supervisor):
-      lookAt(notification, call, thread)
-    case _ where row?.performed == .bySupervisor && !thread.process.mayBeOutOfReach:
       lookAt(notification, call, thread)
     case _ where row?.performed == .inCallerMapping:
       slowly(notification) { attendMapping(notification, call, thread) }

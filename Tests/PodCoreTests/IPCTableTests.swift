@@ -9,7 +9,7 @@ struct IPCTableTests {
     init(_ permissions: IPCPermissions) { self.permissions = permissions }
   }
 
-  private static let owner = CallerCredentials(user: 10, group: 20)
+  private static let owner = CallerCredentials(user: 10, group: 20, groups: [20])
 
   private func outcome<T>(_ body: () throws(Errno) -> T) -> Result<T, Errno> {
     do throws(Errno) { return .success(try body()) } catch { return .failure(error) }
@@ -104,7 +104,7 @@ struct IPCTableTests {
     var table = IPCTable<Thing>(limit: 10)
     _ = id(&table, 7, 0o640 | IPCLimits.create)
     let thing = try table.object(0)
-    let other = CallerCredentials(user: 11, group: 21)
+    let other = CallerCredentials(user: 11, group: 21, groups: [21])
     let member = CallerCredentials(user: 11, group: 21, groups: [20])
     let root = CallerCredentials(user: 0, group: 0, capabilities: .all)
     let powerless = CallerCredentials(user: 0, group: 0)

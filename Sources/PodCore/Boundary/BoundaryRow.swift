@@ -59,8 +59,9 @@ public enum Performance: String, Sendable {
   /// Only the caller's own context can perform it, and what it does is to change mappings there
   /// (``Transaction/segmentChange``).
   case inCallerMapping
-  /// The supervisor does it all: its preamble answers it, and reads and writes the program's memory only.
-  case bySupervisor
+  /// The kernel has no part in it: the supervisor does it with nothing of the caller but its memory. A caller that has to wait
+  /// sleeps in the kernel meanwhile, and no supervisor waits for it.
+  case emulated
 }
 
 /// Whom a call can reach that is made as it is, with the kernel's own numbers, whatever numbers these are.

@@ -64,12 +64,19 @@ public final class ProcessTable: Sendable {
   /// Who keeps the names of a ``BirthPlan``.
   static let planner = VirtualName<ProcessID>(rawValue: 0)
 
+  /// What else of a process goes with its end, and with the program that it executed. Called while the table is locked.
+  private let whenEnded: @Sendable (VirtualName<ProcessID>) -> Void
+  private let whenExecuted: @Sendable (VirtualName<ProcessID>) -> Void
+
   init(
     pod: PodID, system: SystemNames<ProcessID>, range: ClosedRange<Int32>, capacity: Int,
     policy: AllocationPolicy, lateNames: Int, memory: (_ size: Int) -> (any TableMemory)?,
-    restoring snapshot: PodSnapshot?
+    restoring snapshot: PodSnapshot?,
+    whenEnded: @escaping @Sendable (VirtualName<ProcessID>) -> Void = { _ in },
+    whenExecuted: @escaping @Sendable (VirtualName<ProcessID>) -> Void = { _ in }
   ) {
     self.system = system
+    (self.whenEnded, self.whenExecuted) = (whenEnded, whenExecuted)
     state = Mutex(State(late: LateNames(capacity: lateNames)))
     space = Namespace(
       pod: pod, range: range, capacity: capacity, policy: policy, system: system, memory: memory)
@@ -643,6 +650,7 @@ public final class ProcessTable: Sendable {
       try? space.reap(entry.virtual)
       return
     }
+    whenEnded(entry.virtual)
     space.endLease(of: entry.virtual)
     for name in state.plan.removeFamily(of: entry.virtual) { forgetPlanned(name) }
     try? space.retire(entry.virtual)
@@ -680,6 +688,7 @@ public final class ProcessTable: Sendable {
         try? space.reap(entry.virtual)
       }
       guard let entry = try? space.entry(leader) else { return }
+      whenExecuted(entry.virtual)
       space.endLease(of: entry.virtual)
       if entry.state == .dying {
         try? space.revive(entry.virtual)

@@ -18,7 +18,7 @@ public struct CallerCredentials: Sendable, Hashable {
     user: UInt32, group: UInt32, groups: Set<UInt32> = [], capabilities: CapabilitySet = []
   ) {
     (self.user, self.group, self.capabilities) = (user, group, capabilities)
-    self.groups = groups.union([group])
+    self.groups = groups
   }
 
   /// `CAP_IPC_LOCK`.

@@ -59,8 +59,6 @@ extension TransactionHost {
 }
 
 private struct NoSegments: SegmentHost {
-  func credentials() throws(Errno) -> CallerCredentials { throw .noFunction }
-  var now: Int64 { 0 }
   var lockedMemoryLimit: UInt64 { 0 }
   func makeMemory(_ request: SegmentRequest) throws(Errno) -> any SegmentMemory {
     throw .noMemory

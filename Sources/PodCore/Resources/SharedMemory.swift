@@ -11,10 +11,10 @@ public enum SharedMemory {
 
   /// The rows of shared memory.
   public static let boundary: [BoundaryRow] = [
-    .wrapped(.shmget, by: FindSegment(), performed: .bySupervisor),  // I1, I2, I12
+    .wrapped(.shmget, by: FindSegment(), performed: .emulated),  // I1, I2, I12
     .wrapped(.shmat, by: AttachSegment(), performed: .inCallerMapping),  // I3
     .wrapped(.shmdt, by: DetachSegment(), performed: .inCallerMapping),  // I3
-    .wrapped(.shmctl, by: ControlSegment(), performed: .bySupervisor),  // I6–I10, I12
+    .wrapped(.shmctl, by: ControlSegment(), performed: .emulated),  // I6–I10, I12
   ]
 
   // Flags of shmget.
@@ -27,12 +27,6 @@ public enum SharedMemory {
 
 /// What System V shared memory needs of a caller and its machine.
 public protocol SegmentHost {
-  /// For whom the caller acts.
-  ///
-  /// - Throws: `.noSuchProcess`.
-  func credentials() throws(Errno) -> CallerCredentials
-  /// The present time, in seconds since 1970.
-  var now: Int64 { get }
   /// How many bytes the caller may lock (`RLIMIT_MEMLOCK`).
   var lockedMemoryLimit: UInt64 { get }
   /// Makes the bytes of a segment, zero.
@@ -51,12 +45,12 @@ struct FindSegment: Wrapper {
   func preamble(_ transaction: inout Transaction) throws(Errno) {
     let arguments = transaction.arguments
     let host = transaction.host.segmentHost
-    let caller = try host.credentials()
+    let caller = try transaction.host.credentials(of: transaction.caller)
     let process = transaction.caller.process.rawValue
     let id = try transaction.step(.allocate, on: arguments.int(0)) { transaction throws(Errno) in
       try transaction.names.segments.get(
         key: arguments.int(0), size: arguments.b, flags: arguments.int(2), by: caller, process,
-        now: host.now,
+        now: IPCTime.now,
         checkMemory: { (size) throws(Errno) in try host.checkMemory(for: size) },
         largeMemory: { (request) throws(Errno) in try host.makeMemory(request) })
     }
@@ -89,7 +83,7 @@ struct AttachSegment: Wrapper {
     let isWritable = flags & Self.readOnly == 0
     let isExecutable = flags & Self.executable != 0
     let host = transaction.host.segmentHost
-    let caller = try host.credentials()
+    let caller = try transaction.host.credentials(of: transaction.caller)
     let access: UInt32 = (isWritable ? 0o666 : 0o444) | (isExecutable ? 0o111 : 0)
     let use = try transaction.step(.hold, on: id) { transaction throws(Errno) in
       try transaction.names.segments.use(id, access: access, by: caller) {
@@ -111,7 +105,7 @@ struct AttachSegment: Wrapper {
 
   func epilogue(_ transaction: inout Transaction) throws(Errno) {
     guard case .success? = transaction.result, let use = transaction.segmentUse else { return }
-    let (process, now) = (transaction.caller.process.rawValue, transaction.host.segmentHost.now)
+    let (process, now) = (transaction.caller.process.rawValue, IPCTime.now)
     transaction.step(.publish) { transaction in
       transaction.names.segments.attached(use.memory, by: process, now: now)
     }
@@ -129,7 +123,7 @@ struct DetachSegment: Wrapper {
 
   func epilogue(_ transaction: inout Transaction) throws(Errno) {
     guard case .success(let identity)? = transaction.result else { return }
-    let (process, now) = (transaction.caller.process.rawValue, transaction.host.segmentHost.now)
+    let (process, now) = (transaction.caller.process.rawValue, IPCTime.now)
     transaction.step(.publish) { transaction in
       transaction.names.segments.detached(
         UInt64(bitPattern: Int64(identity)), by: process, now: now)
@@ -158,39 +152,41 @@ struct ControlSegment: Wrapper {
     var result = 0
     switch command {
     case IPCLimits.info:
-      try transaction.write(Self.limits, to: buffer)
+      try transaction.write(bytes: Self.limits, to: buffer)
       result = Int(table.usage(countsResident: false).highestIndex)
     case Command.info:
       let usage = table.usage(countsResident: true)
-      try transaction.write(
-        [UInt64(usage.segments), usage.pages, usage.resident, 0, 0, 0], to: buffer)
+      // struct shm_info, whose first member is an int.
+      var record = IPCRecord(size: Self.usageSize)
+      for number in [UInt64(usage.segments), usage.pages, usage.resident] { record.add(number) }
+      try transaction.write(bytes: record.bytes, to: buffer)
       result = Int(usage.highestIndex)
     case IPCLimits.status, Command.status, Command.anyStatus:
       let selector: SegmentTable.Selector =
         command == IPCLimits.status ? .id(id) : .index(id)
-      let caller = command == Command.anyStatus ? nil : try host.credentials()
+      let caller = command == Command.anyStatus ? nil : try transaction.host.credentials(of: transaction.caller)
       let status = try transaction.step(.lookUp, on: id) { transaction throws(Errno) in
         try table.status(selector, by: caller)
       }
       guard let status else { throw .invalidArgument }
-      try transaction.write(record(of: status, transaction.names), to: buffer)
+      try transaction.write(bytes: record(of: status, transaction.names), to: buffer)
       result = command == IPCLimits.status ? 0 : Int(status.permissions.id)
     case IPCLimits.set:
       // struct ipc64_perm: key, uid, gid, cuid, cgid, mode.
-      let owner = try transaction.read((UInt32, UInt32, UInt32, UInt32, UInt32, UInt32).self, at: buffer)
-      // All of it is read, as the kernel does.
-      _ = try transaction.read(UInt8.self, at: buffer.advanced(by: Self.recordSize - 1))
-      let (caller, now) = (try host.credentials(), host.now)
+      let given = try transaction.readBytes(Self.recordSize, at: buffer)
+      let (caller, now) = (try transaction.host.credentials(of: transaction.caller), IPCTime.now)
       try transaction.step(.publish, on: id) { transaction throws(Errno) in
-        try table.set(id, user: owner.1, group: owner.2, mode: owner.5, by: caller, now: now)
+        try table.set(
+          id, user: given.word(at: 4), group: given.word(at: 8), mode: given.word(at: 20), by: caller,
+          now: now)
       }
     case IPCLimits.remove:
-      let caller = try host.credentials()
+      let caller = try transaction.host.credentials(of: transaction.caller)
       try transaction.step(.retire, on: id) { transaction throws(Errno) in
         try table.remove(id, by: caller)
       }
     case Command.lock, Command.unlock:
-      let (caller, limit) = (try host.credentials(), host.lockedMemoryLimit)
+      let (caller, limit) = (try transaction.host.credentials(of: transaction.caller), host.lockedMemoryLimit)
       try transaction.step(.publish, on: id) { transaction throws(Errno) in
         try table.setLock(id, command == Command.lock, by: caller, limit: limit)
       }
@@ -200,39 +196,31 @@ struct ControlSegment: Wrapper {
   }
 
   /// struct shminfo64.
-  private static let limits: [UInt64] = [
-    SegmentTable.Limits.bytes, 1, UInt64(SegmentTable.Limits.segments),
-    UInt64(SegmentTable.Limits.segments), SegmentTable.Limits.pages, 0, 0, 0, 0,
-  ]
+  private static let limits: [UInt8] = {
+    var record = IPCRecord(size: 72)
+    record.add(SegmentTable.Limits.bytes)
+    record.add(UInt64(1))
+    record.add(UInt64(SegmentTable.Limits.segments))
+    record.add(UInt64(SegmentTable.Limits.segments))
+    record.add(SegmentTable.Limits.pages)
+    return record.bytes
+  }()
+
+  private static let usageSize = 48
 
   /// struct shmid64_ds, in bytes.
   private static let recordSize = 112
 
-  private func record(of status: SegmentTable.Status, _ names: PodNames) -> [UInt64] {
-    let permissions = status.permissions
-    let pair = { (low: UInt32, high: UInt32) in UInt64(low) | UInt64(high) << 32 }
-    let mappings =
-      status.memory?.mappings(in: names.processes.live.map(\.physical)) ?? 0
-    return [
-      pair(UInt32(bitPattern: permissions.key), permissions.user),
-      pair(permissions.group, permissions.creator),
-      pair(permissions.creatorGroup, permissions.mode),
-      UInt64(permissions.sequence), 0, 0,
-      status.size,
-      UInt64(bitPattern: status.attached), UInt64(bitPattern: status.detached),
-      UInt64(bitPattern: status.changed),
-      pair(UInt32(bitPattern: status.creator), UInt32(bitPattern: status.last)),
-      mappings, 0, 0,
-    ]
-  }
-}
-
-extension Transaction {
-  /// Writes words to the caller's memory.
-  fileprivate func write(_ words: [UInt64], to address: RemoteAddress) throws(Errno) {
-    let result = words.withUnsafeBytes { bytes in
-      Result { () throws(Errno) in try host.write(bytes, to: address) }
-    }
-    try result.get()
+  private func record(of status: SegmentTable.Status, _ names: PodNames) -> [UInt8] {
+    var record = IPCRecord(size: Self.recordSize)
+    record.add(status.permissions)
+    record.add(status.size)
+    record.add(status.attached)
+    record.add(status.detached)
+    record.add(status.changed)
+    record.add(status.creator)
+    record.add(status.last)
+    record.add(status.memory?.mappings(in: names.processes.live.map(\.physical)) ?? 0)
+    return record.bytes
   }
 }
