@@ -37,7 +37,11 @@ extension SegmentFile {
     at address: RemoteAddress, in process: Int32, _ table: SegmentTable,
     _ unmap: (CallArguments) throws(Errno) -> CallResult
   ) throws(Errno) -> Int {
-    guard let found = pieces(at: address, in: process, table) else { throw .invalidArgument }
+    guard let maps = try? FileDescriptor.open("/proc/\(process)/maps", .readOnly) else {
+      throw .invalidArgument
+    }
+    defer { try? maps.close() }
+    guard let found = pieces(at: address, in: maps, table) else { throw .invalidArgument }
     for piece in found.pieces {
       _ = try unmap(CallArguments(piece.lowerBound, UInt64(piece.count)))
     }

@@ -117,16 +117,15 @@ package final class SegmentFile: SegmentMemory {
     return fstat(kept.rawValue, &status) == 0 ? UInt64(status.st_blocks) * 512 : 0
   }
 
-  /// What of it is mapped in a process, as it was mapped at an address.
+  /// What of a segment is mapped in a process, as it was mapped at an address; nil when nothing is.
+  ///
+  /// - Parameter file: `/proc/PID/maps`.
   ///
   /// Source: ipc/shm.c, `ksys_shmdt`.
   package static func pieces(
-    at address: RemoteAddress, in process: Int32, _ table: SegmentTable
+    at address: RemoteAddress, in file: FileDescriptor, _ table: SegmentTable
   ) -> (identity: UInt64, pieces: [Range<UInt64>])? {
-    guard address.rawValue % 4096 == 0,
-      let file = try? FileDescriptor.open("/proc/\(process)/maps", .readOnly)
-    else { return nil }
-    defer { try? file.close() }
+    guard address.rawValue % SegmentTable.pageSize == 0 else { return nil }
     var found: (identity: UInt64, end: UInt64)?
     var pieces: [Range<UInt64>] = []
     var next = address.rawValue

@@ -130,8 +130,8 @@ extension Receiver {
       return
     }
     guard case .unmap(let address, let table)? = transaction.segmentChange,
-      isAlone(thread.process),
-      let found = SegmentFile.pieces(at: address, in: notification.tid, table),
+      isAlone(thread.process), let maps = maps(of: thread),
+      let found = SegmentFile.pieces(at: address, in: maps, table),
       let piece = found.pieces.first, found.pieces.count == 1,
       piece.lowerBound == address.rawValue, isWaiting(notification)
     else {
@@ -140,6 +140,14 @@ extension Receiver {
     }
     _ = transaction.leave(.success(Int(truncatingIfNeeded: found.identity)))
     answer(notification, .success(piece.count))
+  }
+
+  /// What a caller has mapped, kept open for the next one, which is mostly the same.
+  private func maps(of thread: PodThread) -> FileDescriptor? {
+    let space = thread.process.space
+    if let kept = keptMaps, kept.space === space { return kept.file.borrowed }
+    keptMaps = KeptMaps(of: space, thread.tid)
+    return keptMaps?.file.borrowed
   }
 
   private func isAlone(_ process: PodProcess) -> Bool {
@@ -177,5 +185,19 @@ extension Receiver {
     else { return -EMFILE }
     defer { _ = ProcessDescriptors.setLimit(of: notification.tid, to: limit) }
     return add()
+  }
+}
+
+/// The open list of mappings of an address space.
+final class KeptMaps {
+  let space: AddressSpace
+  let file: OwnedDescriptor
+
+  /// Opens it; nil where that isn't allowed.
+  init?(of space: AddressSpace, _ tid: Int32) {
+    let file = OwnedDescriptor(owning: CLinux_open("/proc/\(tid)/maps", O_RDONLY, 0))
+    guard file.rawValue >= 0 else { return nil }
+    self.space = space
+    self.file = file
   }
 }

@@ -22,6 +22,8 @@ final class Receiver {
   /// How many notifications it has served, and how often in a row more were waiting when it looked.
   private var turns: UInt32 = 0
   private var crowded = 0
+  /// The last list of mappings that was asked for.
+  var keptMaps: KeptMaps?
   /// How often in a row nobody was waiting.
   private var lonely = 0
 

@@ -54,7 +54,8 @@ public final class SegmentTable: Sendable {
     var isRemoved: Bool { permissions.mode & SharedMemory.removedMark != 0 }
   }
 
-  static let pageSize: UInt64 = 4096
+  /// In bytes.
+  public static let pageSize: UInt64 = 4096
 
   private struct State: ~Copyable {
     var segments = IPCTable<Segment>(limit: Limits.segments)
