@@ -329,7 +329,7 @@ final class Supervisor: Sendable {
     let made = words.withLock { words -> Result<WaitWords, Errno> in
       if let words { return .success(words) }
       do throws(Errno) {
-        let made = try WaitWords(count: setup.configuration.capacity)
+        let made = try WaitWords(count: min(setup.configuration.capacity, WaitWords.most))
         words = made
         return .success(made)
       } catch {

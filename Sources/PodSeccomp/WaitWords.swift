@@ -21,6 +21,9 @@ final class WaitWords: Sendable {
   let size: Int
   private let free = Mutex<(given: Int, back: [Int])>((0, []))
 
+  /// So many threads of a pod can wait at one time.
+  static let most = 32_768
+
   /// Makes words for so many threads at a time.
   ///
   /// - Throws: What keeps this machine from having them.

@@ -211,6 +211,18 @@ struct BoundaryTableTests {
     }
   }
 
+  @Test("nothing of a queue or a set of semaphores reaches the kernel")
+  func queuesAndSemaphoresAreEmulated() {
+    let calls: [Syscall] = [
+      .msgget, .msgsnd, .msgrcv, .msgctl, .semget, .semop, .semtimedop, .semctl,
+    ]
+    for call in calls {
+      let rows = table.rows(for: call)
+      #expect(rows.map(\.performed) == [.emulated], "\(call.name)")
+      #expect(rows.allSatisfy { $0.isInterposed && $0.untouched == nil && $0.confined == nil })
+    }
+  }
+
   @Test("our numbers are those of the machine's headers, as far as these go")
   func numbersAgreeWithHeaders() throws {
     let path = "/usr/include/x86_64-linux-gnu/asm/unistd_64.h"

@@ -1,3 +1,6 @@
+internal import Synchronization
+internal import SystemPackage
+
 #if canImport(Darwin)
   internal import Darwin
 #elseif canImport(Glibc)
@@ -5,8 +8,6 @@
 #elseif canImport(Musl)
   internal import Musl
 #endif
-internal import Synchronization
-internal import SystemPackage
 
 /// The message queues and semaphore sets of one pod, and who waits for them: emulated, so that nothing of a pod is in the
 /// host's tables, whoever may use those.
