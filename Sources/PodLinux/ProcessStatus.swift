@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 package import PodCore
 internal import SystemPackage
@@ -29,6 +30,29 @@ package enum ProcessStatus {
   ///
   /// Source: proc_pid_status(5), "Tgid" and "PPid".
   package static func family(of task: Int32) -> (process: Int32, parent: Int32)? {
+    if tellsFamilies {
+      // Also of a thread that isn't its process's first (PIDFD_THREAD).
+      let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(task, 0x80))
+      if pidfd.rawValue >= 0 {
+        var (process, parent): (Int32, Int32) = (0, 0)
+        let result = CLinux_pidfd_family(pidfd.rawValue, &process, &parent)
+        return result == 0 && process > 0 ? (process, parent) : nil
+      }
+      // There may be no descriptor left.
+      if pidfd.rawValue == -ESRCH { return nil }
+    }
+    return listedFamily(of: task)
+  }
+
+  /// Whether the kernel tells by a descriptor whose child a task is (Linux 6.13), which takes a tenth of the time.
+  private static let tellsFamilies: Bool = {
+    let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(getpid(), 0x80))
+    var (process, parent): (Int32, Int32) = (0, 0)
+    return pidfd.rawValue >= 0 && CLinux_pidfd_family(pidfd.rawValue, &process, &parent) == 0
+      && process == getpid() && parent == getppid()
+  }()
+
+  private static func listedFamily(of task: Int32) -> (process: Int32, parent: Int32)? {
     var numbers: [Int32?] = [nil, nil]
     _ = read(task) { line in
       for (index, name) in familyFields.enumerated() where line.starts(with: name) {

@@ -185,7 +185,7 @@ extension Receiver {
       guard let trampolines = CallSites.trampolines(in: memory, area: area.base),
         let text = CodeMapping.text(around: end, trampolines: trampolines, of: notification.tid)
       else { return nil }
-      let isAlone = state.threads == 1 && process.threads.count == 1
+      let isAlone = state.threads == 1 && !process.mayHaveThreads
       let prepare = { (sites: inout CallSites, end, call) in
         self.prepare(end, of: call, &sites, space, memory, trampolines, area, isAlone: isAlone)
       }
@@ -220,8 +220,9 @@ extension Receiver {
     let space = process.space
     guard let area = supervisor.area, !process.hasOwnFilters, !process.speaksForInit, space.hasArea
     else { return }
+    supervisor.settleExecs(in: space)
     space.withCallSites { sites in
-      guard sites.hasWaiting, space.sharers == 1, process.threads.count == 1,
+      guard sites.hasWaiting, space.sharers == 1, !process.mayHaveThreads,
         let state = ProcessStatus.Disturbances(of: notification.tid), state.tracer == 0,
         state.threads == 1, let memory = memory(of: notification), !isShared(memory, area),
         let trampolines = CallSites.trampolines(in: memory, area: area.base)

@@ -174,6 +174,14 @@ final class Receiver {
     guard identity != .none,
       let caller = supervisor.names.processes.caller(PhysicalName(rawValue: notification.tid))
     else { return nil }
+    if caller.thread.rawValue != caller.process.rawValue {
+      // Nobody tells of a thread's end, and its number may be somebody else's.
+      guard
+        let process = supervisor.names.processes.space.physical(
+          of: VirtualName<ProcessID>(rawValue: caller.process.rawValue)),
+        supervisor.isThread(notification.tid, of: process.rawValue)
+      else { return nil }
+    }
     if supervisor.expectsHandlers, identity == .process,
       let thread = supervisor.thread(notification.tid), supervisor.isInHandler(thread)
     {
@@ -221,6 +229,11 @@ final class Receiver {
     }
     if isNewborn(notification, call, arguments) { return greetNewborn(notification) }
     guard var thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
+    // Nobody tells of a thread's end, and its number may be somebody else's.
+    if tid != thread.process.tgid, !supervisor.isThread(tid, of: thread.process.tgid) {
+      supervisor.lose(thread)
+      return serveUnknown(notification, call)
+    }
     if thread.process.hasExecUnderWay {
       supervisor.settleExec(of: thread.process)
       thread = supervisor.thread(tid) ?? thread
