@@ -99,7 +99,7 @@ final class MessageQueueObject: IPCObject {
   var lastReceiver: Int32 = 0
   var sendTime: Int64 = 0
   var receiveTime: Int64 = 0
-  var changeTime = IPCTime.now
+  var changeTime = WallClock.now
   var receivers: [IPCWait] = []
   var senders: [IPCWait] = []
 
@@ -188,7 +188,7 @@ extension SystemVObjects.State {
     _ message: Message, to queue: MessageQueueObject, from caller: Caller
   ) {
     queue.lastSender = caller.process.rawValue
-    queue.sendTime = IPCTime.now
+    queue.sendTime = WallClock.now
     for wait in queue.receivers {
       guard case .receive(let selector) = wait.wish, selector.wants(message) else { continue }
       guard selector.hasRoom(for: message) else {
@@ -198,7 +198,7 @@ extension SystemVObjects.State {
       guard wait.give(.received(message)) else { continue }
       queue.receivers.removeAll { $0 === wait }
       queue.lastReceiver = wait.caller.process.rawValue
-      queue.receiveTime = IPCTime.now
+      queue.receiveTime = WallClock.now
       return
     }
     queue.append(message)
@@ -223,7 +223,7 @@ extension SystemVObjects.State {
     messageBytes -= message.charge
     messages -= 1
     queue.lastReceiver = caller.process.rawValue
-    queue.receiveTime = IPCTime.now
+    queue.receiveTime = WallClock.now
     admitSenders(to: queue)
     return (message, queue)
   }
@@ -268,7 +268,7 @@ extension SystemVObjects.State {
     }
     try queue.permissions.update(user: user, group: group, mode: mode)
     queue.capacity = capacity
-    queue.changeTime = IPCTime.now
+    queue.changeTime = WallClock.now
     // Who waits may no longer do so: they look again.
     for wait in queue.receivers + queue.senders { _ = wait.sleep.sleeper.wake() }
   }

@@ -69,7 +69,7 @@ final class SemaphoreSetObject: IPCObject {
   var permissions: IPCPermissions
   var semaphores: [Semaphore]
   var operationTime: Int64 = 0
-  var changeTime = IPCTime.now
+  var changeTime = WallClock.now
   /// Who waits to change a value, the first one first.
   var altering: [IPCWait] = []
   /// Who waits for a zero.
@@ -175,7 +175,7 @@ extension SystemVObjects.State {
     try set.permissions.check(alters ? 0o222 : 0o444, by: credentials)
     if let blocking = try perform(operations, on: set, by: caller) { return (set, blocking) }
     noteProcess(operations, on: set, by: caller)
-    set.operationTime = IPCTime.now
+    set.operationTime = WallClock.now
     if alters { serveWaits(for: set) }
     return nil
   }
@@ -228,7 +228,7 @@ extension SystemVObjects.State {
       }
       set[keyPath: list].removeAll { $0 === wait }
       noteProcess(operations, on: set, by: wait.caller)
-      set.operationTime = IPCTime.now
+      set.operationTime = WallClock.now
       if wait.isAltering { return true }
     }
     return false
@@ -276,7 +276,7 @@ extension SystemVObjects.State {
       changed[place.set] = set
     }
     for set in changed.values {
-      set.operationTime = IPCTime.now
+      set.operationTime = WallClock.now
       serveWaits(for: set)
     }
   }
@@ -435,7 +435,7 @@ struct ControlSemaphoreSet: Wrapper {
         try set.permissions.checkOwner(credentials)
         try set.permissions.update(
           user: record.word(at: 4), group: record.word(at: 8), mode: record.word(at: 20))
-        set.changeTime = IPCTime.now
+        set.changeTime = WallClock.now
       }
       transaction.result = .success(0)
     case IPCLimits.remove:
@@ -479,7 +479,7 @@ struct ControlSemaphoreSet: Wrapper {
       try set.permissions.check(0o222, by: credentials)
       state.forgetUndo(of: set, UInt16(truncatingIfNeeded: index))
       set.semaphores[index] = .init(value: value, lastProcess: caller.process.rawValue)
-      set.changeTime = IPCTime.now
+      set.changeTime = WallClock.now
       state.serveWaits(for: set)
     }
     transaction.result = .success(0)
@@ -515,7 +515,7 @@ struct ControlSemaphoreSet: Wrapper {
       for (index, value) in given.enumerated() {
         set.semaphores[index] = .init(value: Int32(value), lastProcess: caller.process.rawValue)
       }
-      set.changeTime = IPCTime.now
+      set.changeTime = WallClock.now
       state.serveWaits(for: set)
     }
     transaction.result = .success(0)

@@ -1,14 +1,6 @@
 internal import Synchronization
 internal import SystemPackage
 
-#if canImport(Darwin)
-  internal import Darwin
-#elseif canImport(Glibc)
-  internal import Glibc
-#elseif canImport(Musl)
-  internal import Musl
-#endif
-
 /// The message queues and semaphore sets of one pod, and who waits for them: emulated, so that nothing of a pod is in the
 /// host's tables, whoever may use those.
 ///
@@ -127,9 +119,4 @@ extension SystemVObjects.State {
     default: break
     }
   }
-}
-
-/// The present time as System V objects record it, in seconds since 1970.
-enum IPCTime {
-  static var now: Int64 { Int64(time(nil)) }
 }
