@@ -177,6 +177,19 @@ public struct MockProcess: Sendable {
     case .answer(let result):
       finish(consume transaction, host)
       return result
+    case .perform where transaction.segmentChange != nil:
+      let step = ScheduledStep(
+        occasion: .call(host.call), step: .perform, name: Int32(truncatingIfNeeded: arguments.a))
+      var outcome = CallResult.failure(.noFunction)
+      if let change = transaction.segmentChange,
+        kernel.executor.willRun(step, host.base, isReady: nil)
+      {
+        outcome = self.change(change)
+      }
+      guard isAlive else { return .failure(.noSuchProcess) }
+      let result = transaction.leave(outcome)
+      finish(consume transaction, host)
+      return result
     case .perform:
       let outcome = perform(
         transaction.physicalCall, transaction.physicalArguments, caller, host, child)

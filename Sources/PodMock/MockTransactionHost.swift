@@ -35,7 +35,8 @@ final class MockTransactionHost: TransactionHost {
       }
       base.add(.readingEntry(ProcessTable.initial.rawValue, of: pod.names.pod))
       // Objects that the supervisor has, which ends of processes change too.
-      if pod.names.boundary.row(for: call, arguments)?.performed == .emulated {
+      let performed = pod.names.boundary.row(for: call, arguments)?.performed
+      if performed == .emulated || performed == .inCallerMapping {
         base.add(.writing(Footprint.events))
       }
     }
@@ -114,6 +115,8 @@ final class MockTransactionHost: TransactionHost {
     return CallerCredentials(
       user: user, group: user, groups: [user], capabilities: user == 0 ? .all : [])
   }
+
+  var segmentHost: any SegmentHost { MockSegmentHost(kernel: process.kernel) }
 
   func prepareSleep(for time: Duration?) throws(Errno) -> Sleep? {
     let (kernel, identity) = (process.kernel, process.identity)

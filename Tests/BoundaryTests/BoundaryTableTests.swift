@@ -211,6 +211,18 @@ struct BoundaryTableTests {
     }
   }
 
+  @Test("nothing of a segment reaches the kernel but what its callers map of the supervisor's")
+  func segmentsAreEmulated() {
+    let performed: [Syscall: Performance] = [
+      .shmget: .emulated, .shmctl: .emulated, .shmat: .inCallerMapping, .shmdt: .inCallerMapping,
+    ]
+    for (call, performance) in performed {
+      let rows = table.rows(for: call)
+      #expect(rows.map(\.performed) == [performance], "\(call.name)")
+      #expect(rows.allSatisfy { $0.isInterposed && $0.untouched == nil && $0.confined == nil })
+    }
+  }
+
   @Test("nothing of a queue or a set of semaphores reaches the kernel")
   func queuesAndSemaphoresAreEmulated() {
     let calls: [Syscall] = [

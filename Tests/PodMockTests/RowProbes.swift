@@ -315,6 +315,8 @@ extension Probe {
     "semget": "semaphores.c", "semop": "semaphores.c", "semtimedop": "semaphores.c",
     "semctl": "semaphores.c", "msgget": "message_queues.c", "msgsnd": "message_queues.c",
     "msgrcv": "message_queues.c", "msgctl": "message_queues.c",
+    "shmget": "shared_memory.c", "shmat": "shared_memory.c", "shmdt": "shared_memory.c",
+    "shmctl": "shared_memory.c",
   ].merging(
     [
       "CGROUP", "IPC", "MNT", "NET", "PID", "PID_FOR_CHILDREN", "TIME", "TIME_FOR_CHILDREN",

@@ -201,13 +201,14 @@ public final class SegmentTable: Sendable {
   final class Use: Sendable {
     let memory: any SegmentMemory
     let size: UInt64
-    private let table: SegmentTable
+    /// nil where the id isn't held.
+    private let table: SegmentTable?
 
-    fileprivate init(_ memory: any SegmentMemory, _ size: UInt64, _ table: SegmentTable) {
+    fileprivate init(_ memory: any SegmentMemory, _ size: UInt64, _ table: SegmentTable?) {
       (self.memory, self.size, self.table) = (memory, size, table)
     }
 
-    deinit { table.end(memory) }
+    deinit { table?.end(memory) }
   }
 
   private func end(_ memory: any SegmentMemory) {
@@ -219,9 +220,10 @@ public final class SegmentTable: Sendable {
   /// - Parameters:
   ///   - id: The segment.
   ///   - access: The permissions that it takes, as in ``IPCPermissions/check(_:by:)``.
+  ///   - isHeld: Whether the id stays, whatever others do until the attach is over.
   ///   - make: Makes the memory.
   func use(
-    _ id: Int32, access: UInt32, by caller: CallerCredentials,
+    _ id: Int32, access: UInt32, by caller: CallerCredentials, isHeld: Bool,
     _ make: (SegmentRequest) throws(Errno) -> any SegmentMemory
   ) throws(Errno) -> Use {
     try change { state throws(Errno) -> Use in
@@ -235,8 +237,8 @@ public final class SegmentTable: Sendable {
         segment.memory = memory
         state.byMemory[memory.identity] = segment
       }
-      segment.uses += 1
-      return Use(memory, segment.size, self)
+      if isHeld { segment.uses += 1 }
+      return Use(memory, segment.size, isHeld ? self : nil)
     }
   }
 

@@ -50,7 +50,7 @@ struct FindSegment: Wrapper {
     let id = try transaction.step(.allocate, on: arguments.int(0)) { transaction throws(Errno) in
       try transaction.names.segments.get(
         key: arguments.int(0), size: arguments.b, flags: arguments.int(2), by: caller, process,
-        now: IPCTime.now,
+        now: WallClock.now,
         checkMemory: { (size) throws(Errno) in try host.checkMemory(for: size) },
         largeMemory: { (request) throws(Errno) in try host.makeMemory(request) })
     }
@@ -85,8 +85,9 @@ struct AttachSegment: Wrapper {
     let host = transaction.host.segmentHost
     let caller = try transaction.host.credentials(of: transaction.caller)
     let access: UInt32 = (isWritable ? 0o666 : 0o444) | (isExecutable ? 0o111 : 0)
-    let use = try transaction.step(.hold, on: id) { transaction throws(Errno) in
-      try transaction.names.segments.use(id, access: access, by: caller) {
+    let isHeld = transaction.step(.hold, on: id) { _ in true } ?? false
+    let use = try transaction.step(.lookUp, on: id) { transaction throws(Errno) in
+      try transaction.names.segments.use(id, access: access, by: caller, isHeld: isHeld) {
         request throws(Errno) in try host.makeMemory(request)
       }
     }
@@ -105,7 +106,7 @@ struct AttachSegment: Wrapper {
 
   func epilogue(_ transaction: inout Transaction) throws(Errno) {
     guard case .success? = transaction.result, let use = transaction.segmentUse else { return }
-    let (process, now) = (transaction.caller.process.rawValue, IPCTime.now)
+    let (process, now) = (transaction.caller.process.rawValue, WallClock.now)
     transaction.step(.publish) { transaction in
       transaction.names.segments.attached(use.memory, by: process, now: now)
     }
@@ -123,7 +124,7 @@ struct DetachSegment: Wrapper {
 
   func epilogue(_ transaction: inout Transaction) throws(Errno) {
     guard case .success(let identity)? = transaction.result else { return }
-    let (process, now) = (transaction.caller.process.rawValue, IPCTime.now)
+    let (process, now) = (transaction.caller.process.rawValue, WallClock.now)
     transaction.step(.publish) { transaction in
       transaction.names.segments.detached(
         UInt64(bitPattern: Int64(identity)), by: process, now: now)
@@ -174,7 +175,7 @@ struct ControlSegment: Wrapper {
     case IPCLimits.set:
       // struct ipc64_perm: key, uid, gid, cuid, cgid, mode.
       let given = try transaction.readBytes(Self.recordSize, at: buffer)
-      let (caller, now) = (try transaction.host.credentials(of: transaction.caller), IPCTime.now)
+      let (caller, now) = (try transaction.host.credentials(of: transaction.caller), WallClock.now)
       try transaction.step(.publish, on: id) { transaction throws(Errno) in
         try table.set(
           id, user: given.word(at: 4), group: given.word(at: 8), mode: given.word(at: 20), by: caller,
