@@ -272,6 +272,12 @@ public final class SegmentTable: Sendable {
     var creator: Int32
     var last: Int32
     var memory: (any SegmentMemory)?
+
+    init(_ segment: Segment) {
+      (permissions, size, memory) = (segment.permissions, segment.size, segment.memory)
+      (attached, detached, changed) = (segment.attached, segment.detached, segment.changed)
+      (creator, last) = (segment.creator, segment.last)
+    }
   }
 
   /// How a segment is named.
@@ -291,10 +297,7 @@ public final class SegmentTable: Sendable {
         case .index(let index): try state.segment(at: index)
         }
       if let caller { try segment.permissions.check(0o444, by: caller) }
-      return Status(
-        permissions: segment.permissions, size: segment.size, attached: segment.attached,
-        detached: segment.detached, changed: segment.changed, creator: segment.creator,
-        last: segment.last, memory: segment.memory)
+      return Status(segment)
     }
   }
 
@@ -368,5 +371,44 @@ public final class SegmentTable: Sendable {
     var usage = found.0
     for memory in found.1 { usage.resident += memory.resident / Self.pageSize }
     return usage
+  }
+
+  // MARK: /proc/sysvipc/shm
+
+  /// What `/proc/sysvipc/shm` is in the pod.
+  ///
+  /// - Parameter processes: The pod's.
+  ///
+  /// Source: proc_sysvipc(5); ipc/shm.c, `sysvipc_shm_proc_show`.
+  public func listing(_ processes: [PhysicalName<ProcessID>]) -> String {
+    let found = state.withLock { state in
+      state.segments.objects.map { segment in
+        Status(segment)
+      }
+    }
+    let header =
+      "       key      shmid perms                  size  cpid  lpid nattch   uid   gid"
+      + "  cuid  cgid      atime      dtime      ctime                   rss                  swap\n"
+    return found.reduce(into: header) { text, status in
+      let permissions = status.permissions
+      let owners = [
+        permissions.user, permissions.group, permissions.creator, permissions.creatorGroup,
+      ]
+      var fields = [
+        Self.field(permissions.key, 10), Self.field(permissions.id, 10),
+        " " + Self.field(String(permissions.mode, radix: 8), 4), Self.field(status.size, 21),
+        Self.field(status.creator, 5), Self.field(status.last, 5),
+        " " + Self.field(status.memory?.mappings(in: processes) ?? 0, 5),
+      ]
+      fields += owners.map { Self.field($0, 5) }
+      fields += [status.attached, status.detached, status.changed].map { Self.field($0, 10) }
+      fields += [status.memory?.resident ?? 0, 0].map { Self.field($0, 21) }
+      text += fields.joined(separator: " ") + "\n"
+    }
+  }
+
+  private static func field(_ value: some CustomStringConvertible, _ width: Int) -> String {
+    let text = value.description
+    return String(repeating: " ", count: max(width - text.count, 0)) + text
   }
 }
