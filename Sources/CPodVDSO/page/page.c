@@ -26,7 +26,7 @@ long pod_page_call(struct pod_page_frame *frame) {
   if (row->action == POD_PAGE_IDENTIFIES) return page_identify(frame);
   if (row->action == POD_PAGE_TRANSLATES) return page_translate(row, frame);
   if (row->action == POD_PAGE_SIGNALS) return page_send(frame);
-  if (row->action == POD_PAGE_MAPS) return page_change_segments(frame);
   if (row->action == POD_PAGE_WAITS) return frame->number == page_nr_wait4 ? page_wait4(frame) : page_waitid(frame);
+  if (row->action == POD_PAGE_MAPS) return page_change_segments(frame);
   return page_pass(frame);
 }
