@@ -21,7 +21,9 @@ package struct KernelSegments: SegmentHost {
     if request.largePages != nil {
       guard let caller = ProcessStatus.credentials(of: tid) else { throw .noSuchProcess }
       let group = OwnProcess.systemValue("vm/hugetlb_shm_group") ?? 0
-      guard caller.capabilities.contains(.ipcLock) || caller.groups.contains(UInt32(clamping: group)) else {
+      guard
+        caller.capabilities.contains(.ipcLock) || caller.groups.contains(UInt32(clamping: group))
+      else {
         throw .notPermitted
       }
     }
@@ -31,6 +33,8 @@ package struct KernelSegments: SegmentHost {
   /// Source: mm/util.c, `__vm_enough_memory`; proc_sys_vm(5), `overcommit_memory`.
   package func checkMemory(for size: UInt64) throws(Errno) {
     let always = 1
-    if size > CLinux_memory(), OwnProcess.systemValue("vm/overcommit_memory") != always { throw .noMemory }
+    if size > CLinux_memory(), OwnProcess.systemValue("vm/overcommit_memory") != always {
+      throw .noMemory
+    }
   }
 }

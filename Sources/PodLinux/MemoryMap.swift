@@ -67,7 +67,8 @@ enum MemoryMap {
   private static func forEach(in file: FileDescriptor, _ body: (Mapping) -> Bool) {
     withUnsafeTemporaryAllocation(byteCount: 16384, alignment: 1) { buffer in
       var filled = 0
-      while let count = try? file.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])),
+      while let count = try? file.read(
+        into: UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])),
         count > 0
       {
         filled += count
@@ -79,7 +80,9 @@ enum MemoryMap {
         // Names can be longer than the buffer, and don't matter.
         if start == 0, filled == buffer.count { start = filled }
         let rest = UnsafeRawBufferPointer(rebasing: buffer[start..<filled])
-        if let base = buffer.baseAddress, let from = rest.baseAddress { memmove(base, from, rest.count) }
+        if let base = buffer.baseAddress, let from = rest.baseAddress {
+          memmove(base, from, rest.count)
+        }
         filled -= start
       }
     }

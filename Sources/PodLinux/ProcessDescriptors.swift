@@ -28,13 +28,14 @@ package enum ProcessDescriptors {
   /// none, or nobody may look.
   ///
   /// Source: proc_pid_status(5), "FDSize".
-  package static func highestFree(of process: Int32) -> Int32? {
+  package static func highestFree(of process: Int32, except used: Set<Int32>) -> Int32? {
     guard let size = ProcessStatus.number("FDSize", of: process) else { return nil }
     let end = Int32(clamping: min(UInt64(clamping: size), limit(of: process)))
     var status = stat()
     guard stat("/proc/\(process)/fd", &status) == 0 else { return nil }
     // Some programs have one at the end of the table, or a few.
-    for number in stride(from: end - 1, to: max(end - 16, 2), by: -1) {
+    for number in stride(from: end - 1, to: max(end - 32, 2), by: -1)
+    where !used.contains(number) {
       if lstat("/proc/\(process)/fd/\(number)", &status) != 0 {
         return errno == ENOENT ? number : nil
       }

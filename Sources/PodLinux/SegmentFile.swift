@@ -132,7 +132,8 @@ package final class SegmentFile: SegmentMemory {
     // What remains of it begins anywhere behind the address, but is where it would have been.
     while next < found?.end ?? .max, let mapping = MemoryMap.next(from: next, in: file) {
       next = mapping.end
-      let isInPlace = mapping.start >= address.rawValue
+      let isInPlace =
+        mapping.start >= address.rawValue
         && mapping.start - address.rawValue == mapping.offset
       guard isInPlace, mapping.inode != 0 else { continue }
       if let found {

@@ -82,6 +82,7 @@ final class AddressSpace: Sendable {
     var signalsWithStubs: UInt64 = 0
     var waitWords: RemoteAddress?
     var usedSlots: Set<Int> = []
+    var usedDescriptors: Set<Int32> = []
   }
   private let state: Mutex<State>
 
@@ -135,6 +136,20 @@ final class AddressSpace: Sendable {
   }
 
   deinit { if awaitsArea { count.change(by: -1) } }
+
+  /// A number for a descriptor that a thread is given while others run: of two threads neither gets the other's.
+  ///
+  /// - Parameter find: Finds one that isn't among those in use.
+  func takeDescriptor(_ find: (Set<Int32>) -> Int32?) -> Int32? {
+    state.withLock { state in
+      let found = find(state.usedDescriptors)
+      if let found { state.usedDescriptors.insert(found) }
+      return found
+    }
+  }
+  func giveBack(descriptor: Int32) {
+    state.withLock { state in _ = state.usedDescriptors.remove(descriptor) }
+  }
 
   /// Runs what nobody else may do at the same time in this memory: two detaches of one address could otherwise unmap what
   /// was mapped between them.

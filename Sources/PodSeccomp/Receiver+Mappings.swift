@@ -79,6 +79,7 @@ extension Receiver {
       // Without it the caller is held all the same, and hears why.
       return added >= 0 || added != -ENOENT && self.answer(notification, .success(0))
     }
+    defer { thread.process.space.giveBack(descriptor: added) }
     guard let attached else { return nil }
     guard added >= 0 else {
       kernel = .failure(.noMemory)
@@ -92,8 +93,8 @@ extension Receiver {
 
   // MARK: From the page
 
-  /// A segment's file for the page, which maps it. What comes after that, none of it being anybody's but the caller's, is taken
-  /// for done.
+  /// A segment's file for the page of a process that is alone, which maps it. What comes after that, none of it being anybody's
+  /// but the caller's, is taken for done.
   func giveSegment(_ notification: Notification, _ thread: PodThread) {
     let words = notification.arguments
     var transaction = Transaction(
@@ -110,7 +111,9 @@ extension Receiver {
         answer(notification, .failure(.noFunction))
         return
       }
-      let added = bring(descriptor.rawValue, notification, thread)
+      // Nobody says when the page has closed it.
+      let added =
+        isAlone(thread.process) ? bring(descriptor.rawValue, notification, thread) : -EAGAIN
       if added >= 0 {
         _ = transaction.leave(.success(0))
       } else if added != -ENOENT {
@@ -163,7 +166,9 @@ extension Receiver {
     var number: Int32 = 0
     var flags = CLinux_SECCOMP_ADDFD_FLAG_SEND
     if !isAlone(thread.process),
-      let free = ProcessDescriptors.highestFree(of: notification.tid)
+      let free = thread.process.space.takeDescriptor({ used in
+        ProcessDescriptors.highestFree(of: notification.tid, except: used)
+      })
     {
       number = free
       flags |= CLinux_SECCOMP_ADDFD_FLAG_SETFD
@@ -177,6 +182,7 @@ extension Receiver {
       return added
     }
     let added = add()
+    if added < 0 { thread.process.space.giveBack(descriptor: number) }
     guard added == -EMFILE else { return added }
     // Natively the call needs no descriptor: the limit is put up for so long, where it can be.
     let limit = ProcessDescriptors.limit(of: notification.tid)

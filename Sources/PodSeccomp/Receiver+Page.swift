@@ -34,8 +34,10 @@ extension Receiver {
     case POD_HYPERCALL_BIRTH_WAKES: wakeFromBirth(notification, thread)
     case POD_HYPERCALL_BIRTH_END: endBirth(notification, thread)
     case POD_HYPERCALL_MADE: nameMade(notification, thread)
+    case POD_HYPERCALL_ARRIVED: arrive(notification, thread)
     case POD_HYPERCALL_WAITED:
       // It may have to wait for what somebody else is to hear.
+      if supervisor.births.isEmpty { return endWait(notification, thread) }
       slowly(notification) { endWait(notification, thread) }
     case POD_HYPERCALL_ATTACH: giveSegment(notification, thread)
     case POD_HYPERCALL_DETACH: measureSegment(notification, thread)

@@ -282,7 +282,9 @@ final class Receiver {
 
   private func dispatch(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
     let arguments = notification.arguments
-    if supervisor.patchesSites, patchSite(of: notification, call, thread) { return }
+    if supervisor.patchesSites, call != .rt_sigaction, patchSite(of: notification, call, thread) {
+      return
+    }
     switch call {
     case .execve, .execveat:
       guard passesInterposers(notification, call, thread) else { return }
@@ -418,7 +420,7 @@ final class Receiver {
     _ call: Syscall, _ arguments: CallArguments, _ supervisor: Supervisor
   ) -> Bool {
     switch call {
-    case .getppid, .getpgrp, .getpgid, .getsid, .sched_getscheduler: true
+    case .getppid, .getpgrp, .getpgid, .getsid, .sched_getscheduler, .sysinfo: true
     case .getpriority: arguments.int(0) != 2
     case .ioprio_get: arguments.int(0) != 3
     case .kill: arguments.int(1) == 0 && arguments.int(0) > 0 && !supervisor.mayVaryCredentials

@@ -97,7 +97,8 @@ struct SharedMemoryTests {
     (0..<1024).compactMap { descriptor in
       var target = [CChar](repeating: 0, count: 256)
       guard readlink("/proc/self/fd/\(descriptor)", &target, 255) > 0 else { return nil }
-      let name = String(decoding: target.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      let name = String(
+        decoding: target.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
       return name.hasPrefix("/memfd:SYSV") ? name : nil
     }
   }

@@ -33,6 +33,7 @@
 #define POD_PAGE_SIGNAL 0x20 // a signal, from the stub whose number is in eax
 #define POD_PAGE_SITE 0x30 // a call from a patched site: the program's registers, but that rcx is the address behind the call
 #define POD_PAGE_SITE_BACK 0x40 // the same, which the program's own instruction is to make
+#define POD_PAGE_ARRIVE 0x50 // as POD_PAGE_ENTER, from the bootstrap, whose place in the program's text is to be as it was first
 
 enum pod_page_machine {
   POD_MACHINE_READS_FS = 1, // rdfsbase
@@ -72,6 +73,7 @@ enum pod_page_hypercall {
   // The kernel has made somebody whom nobody announced: (flags of clone | number of the call << 32, its number, the table's
   // count of births before). Answers its name; EAGAIN when there was none, and it was killed.
   POD_HYPERCALL_MADE = 22,
+  POD_HYPERCALL_ARRIVED = 23, // the area is there, and the caller is behind the bootstrap
   // (id, address, flags), of shmat: answers a descriptor of the segment's file, which the page closes, or what shmat says; ENOSYS
   // when it isn't for the page.
   POD_HYPERCALL_ATTACH = 32,

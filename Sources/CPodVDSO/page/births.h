@@ -244,9 +244,7 @@ __attribute__((noinline)) long page_birth_woken(struct pod_page_birth *birth, lo
 #ifndef POD_PAGE_MODEL
 
 // What pod_page.h has in words of C.
-#define POD_PAGE_MAGIC_VALUE 0x706f642d70616765
 #define POD_HYPERCALL_BORN_VALUE 18
-_Static_assert(POD_PAGE_MAGIC == POD_PAGE_MAGIC_VALUE, "");
 _Static_assert(POD_HYPERCALL_BORN == POD_HYPERCALL_BORN_VALUE, "");
 
 // The program's registers from a struct pod_page_birth, but rsi, which is where the caller says.

@@ -165,7 +165,9 @@ struct ControlSegment: Wrapper {
     case IPCLimits.status, Command.status, Command.anyStatus:
       let selector: SegmentTable.Selector =
         command == IPCLimits.status ? .id(id) : .index(id)
-      let caller = command == Command.anyStatus ? nil : try transaction.host.credentials(of: transaction.caller)
+      let caller =
+        command == Command.anyStatus
+        ? nil : try transaction.host.credentials(of: transaction.caller)
       let status = try transaction.step(.lookUp, on: id) { transaction throws(Errno) in
         try table.status(selector, by: caller)
       }
@@ -178,7 +180,8 @@ struct ControlSegment: Wrapper {
       let (caller, now) = (try transaction.host.credentials(of: transaction.caller), WallClock.now)
       try transaction.step(.publish, on: id) { transaction throws(Errno) in
         try table.set(
-          id, user: given.word(at: 4), group: given.word(at: 8), mode: given.word(at: 20), by: caller,
+          id, user: given.word(at: 4), group: given.word(at: 8), mode: given.word(at: 20),
+          by: caller,
           now: now)
       }
     case IPCLimits.remove:
@@ -187,7 +190,9 @@ struct ControlSegment: Wrapper {
         try table.remove(id, by: caller)
       }
     case Command.lock, Command.unlock:
-      let (caller, limit) = (try transaction.host.credentials(of: transaction.caller), host.lockedMemoryLimit)
+      let (caller, limit) = (
+        try transaction.host.credentials(of: transaction.caller), host.lockedMemoryLimit
+      )
       try transaction.step(.publish, on: id) { transaction throws(Errno) in
         try table.setLock(id, command == Command.lock, by: caller, limit: limit)
       }
