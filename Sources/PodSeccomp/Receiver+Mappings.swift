@@ -111,9 +111,10 @@ extension Receiver {
         answer(notification, .failure(.noFunction))
         return
       }
-      // Nobody says when the page has closed it.
+      // Nobody says when the page has closed it, and it goes on before a limit could be put down again.
       let added =
-        isAlone(thread.process) ? bring(descriptor.rawValue, notification, thread) : -EAGAIN
+        isAlone(thread.process)
+        ? bring(descriptor.rawValue, notification, thread, isHeld: false) : -EAGAIN
       if added >= 0 {
         _ = transaction.leave(.success(0))
       } else if added != -ENOENT {
@@ -159,9 +160,10 @@ extension Receiver {
 
   /// Answers a notification with a descriptor.
   ///
+  /// - Parameter isHeld: Whether the caller stands still then.
   /// - Returns: The descriptor in the caller, or a negated errno; `-ENOENT` when nobody waits.
   private func bring(
-    _ descriptor: Int32, _ notification: Notification, _ thread: PodThread
+    _ descriptor: Int32, _ notification: Notification, _ thread: PodThread, isHeld: Bool = true
   ) -> Int32 {
     var number: Int32 = 0
     var flags = CLinux_SECCOMP_ADDFD_FLAG_SEND
@@ -183,7 +185,7 @@ extension Receiver {
     }
     let added = add()
     if added < 0 { thread.process.space.giveBack(descriptor: number) }
-    guard added == -EMFILE else { return added }
+    guard added == -EMFILE, isHeld else { return added }
     // Natively the call needs no descriptor: the limit is put up for so long, where it can be.
     let limit = ProcessDescriptors.limit(of: notification.tid)
     guard limit < .max, isWaiting(notification),
