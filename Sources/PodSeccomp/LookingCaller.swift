@@ -34,10 +34,10 @@ final class LookingCaller: TransactionHost, CallerState {
     var arguments = arguments
     switch call {
     case .getppid:
-      guard let parent = ProcessStatus.number("PPid", of: thread.tid) else {
+      guard let family = ProcessStatus.family(of: thread.process.tgid) else {
         return .failure(.noSuchProcess)
       }
-      return .success(parent)
+      return .success(Int(family.parent))
     case .getpgrp: return look(.getpgid, CallArguments(UInt64(thread.process.tgid)))
     case .getpgid, .getsid, .sched_getscheduler:
       if arguments.int(0) == 0 { arguments[0] = UInt64(thread.tid) }
@@ -48,6 +48,7 @@ final class LookingCaller: TransactionHost, CallerState {
         arguments[1] = UInt64(UInt32(bitPattern: group))
       }
     case .kill: break
+    case .sysinfo: return lookAtMachine(RemoteAddress(rawValue: arguments.a))
     default: return .failure(.noFunction)
     }
     let result = CLinux_syscall(
@@ -55,6 +56,23 @@ final class LookingCaller: TransactionHost, CallerState {
       arguments.f)
     return result < 0
       ? .failure(Errno(rawValue: Int32(truncatingIfNeeded: -result))) : .success(result)
+  }
+
+  /// Source: sysinfo(2), `struct sysinfo` on 64-bit machines.
+  private func lookAtMachine(_ answer: RemoteAddress) -> CallResult {
+    withUnsafeTemporaryAllocation(byteCount: 112, alignment: 8) { buffer in
+      let address = UInt64(UInt(bitPattern: buffer.baseAddress))
+      let result = CLinux_syscall(Int(Syscall.sysinfo.rawValue), address, 0, 0, 0, 0, 0)
+      guard result == 0 else {
+        return .failure(Errno(rawValue: Int32(truncatingIfNeeded: -result)))
+      }
+      do throws(Errno) {
+        try write(UnsafeRawBufferPointer(buffer), to: answer)
+        return .success(0)
+      } catch {
+        return .failure(error)
+      }
+    }
   }
 
   func processGroup(

@@ -33,8 +33,11 @@ extension Receiver {
     case POD_HYPERCALL_BIRTH_SLEEPS: sleepThroughBirth(notification, thread)
     case POD_HYPERCALL_BIRTH_WAKES: wakeFromBirth(notification, thread)
     case POD_HYPERCALL_BIRTH_END: endBirth(notification, thread)
+    case POD_HYPERCALL_MADE: nameMade(notification, thread)
+    case POD_HYPERCALL_ARRIVED: arrive(notification, thread)
     case POD_HYPERCALL_WAITED:
       // It may have to wait for what somebody else is to hear.
+      if supervisor.births.isEmpty { return endWait(notification, thread) }
       slowly(notification) { endWait(notification, thread) }
     default: answer(notification, .failure(.noFunction))
     }
