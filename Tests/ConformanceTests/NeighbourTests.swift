@@ -15,7 +15,8 @@ struct NeighbourTests {
   /// Makes one of the calls of System V IPC, on the host.
   private func make(_ call: Syscall, _ words: UInt64...) -> Int {
     let words = words + [UInt64](repeating: 0, count: 6 - words.count)
-    return CLinux_syscall(Int(call.rawValue), words[0], words[1], words[2], words[3], 0, 0)
+    return CLinux_syscall(
+      Int(call.rawValue), words[0], words[1], words[2], words[3], words[4], words[5])
   }
 
   @Test(
