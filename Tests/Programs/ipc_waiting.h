@@ -10,12 +10,12 @@
 #include <sys/time.h>
 
 static volatile sig_atomic_t ipc_hits;
-static void ipc_count(int signal) {
+static inline void ipc_count(int signal) {
   (void)signal;
   ipc_hits++;
 }
 static sigjmp_buf ipc_way_out;
-static void ipc_leave(int signal) {
+static inline void ipc_leave(int signal) {
   (void)signal;
   siglongjmp(ipc_way_out, 1);
 }
