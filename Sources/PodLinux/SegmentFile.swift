@@ -15,12 +15,14 @@ package final class SegmentFile: SegmentMemory {
   package let identity: UInt64
   private let kept: OwnedDescriptor
   private let shared = Mutex<Int32>(-1)
+  private let share: DescriptorShare
 
   /// Makes a file of zeros.
   ///
   /// - Throws: `.noMemory` when there is no memory, or no descriptor left for it, or the host program may make no files
   ///   of this size; `.invalidArgument` when there are no pages of this size.
   package init(_ request: SegmentRequest) throws(Errno) {
+    share = try .take()
     var flags = UInt32(CLinux_MFD_ALLOW_SEALING | CLinux_MFD_EXEC)
     if let power = request.largePages {
       let usesLargePages: UInt32 = 4
@@ -148,4 +150,24 @@ package final class SegmentFile: SegmentMemory {
     }
     return found.map { ($0.identity, pieces) }
   }
+}
+
+/// What one segment takes of the host program's descriptors: all segments of all pods together at most half of them, so that a
+/// program in a pod can't take the host's last one.
+private final class DescriptorShare: Sendable {
+  private static let inUse = Atomic<UInt64>(0)
+  private static let each: UInt64 = 2
+
+  /// - Throws: `.noMemory` when none is left.
+  static func take() throws(Errno) -> DescriptorShare {
+    let limitNumber: Int32 = 7
+    let share = DescriptorShare()
+    guard inUse.load(ordering: .relaxed) <= CLinux_limit(0, limitNumber) / 2 else {
+      throw .noMemory
+    }
+    return share
+  }
+
+  private init() { Self.inUse.add(Self.each, ordering: .relaxed) }
+  deinit { Self.inUse.subtract(Self.each, ordering: .relaxed) }
 }

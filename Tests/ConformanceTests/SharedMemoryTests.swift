@@ -82,6 +82,26 @@ struct SharedMemoryTests {
     #expect(try ownFiles().isEmpty)
   }
 
+  @Test(
+    "segments take no more than half of the host program's descriptors",
+    arguments: TestBackend.usual)
+  func descriptors(backend: TestBackend) async {
+    await #expect(processExitsWith: .success) { [backend = backend as TestBackend] in
+      let program = FilePath(try await TestPrograms.path("shared_memory_greed"))
+      var limit = rlimit(rlim_cur: 128, rlim_max: 128)
+      setrlimit(__rlimit_resource_t(7), &limit)
+      let output = try await withPod(backend: backend.backend) { pod in
+        let result = try await pod.run(
+          .path(program), output: .string(limit: 4096), error: .combinedWithOutput)
+        let own = (0..<20).map { _ in open("/dev/null", O_RDONLY) }
+        if own.contains(-1) { exit(3) }
+        return result.standardOutput
+      }
+      print(output)
+      exit(output == "full\n" ? 0 : 1)
+    }
+  }
+
   private func segments() throws -> Int {
     var info = shm_info()
     let look: Int32 = 14
