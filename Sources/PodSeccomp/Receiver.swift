@@ -314,9 +314,17 @@ final class Receiver {
       lookAt(notification, call, thread)
     case _ where row?.performed == .inCallerMapping:
       slowly(notification) { attendMapping(notification, call, thread) }
+    case .wrapped? where setsOwnIDs(notification, call):
+      if passesInterposers(notification, call, thread) { letPass(notification) }
     default:
       let inArea = mayEnterArea(call, arguments, thread)
       slowly(notification) { attend(notification, call, thread, inArea: inArea) }
+    }
+  }
+
+  private func setsOwnIDs(_ notification: Notification, _ call: Syscall) -> Bool {
+    UserID.isIdle(call, notification.arguments) { ofGroups in
+      ProcessStatus.numbers(ofGroups ? "Gid" : "Uid", of: notification.tid)
     }
   }
 
