@@ -131,8 +131,10 @@ public final class Pod: Sendable {
     ending.withLock { ending in
       if let ending { return ending }
       let (session, hub, logger, identifier) = (session, hub, logger, identifier)
+      let segments = names.tables.segments
       let task = Task.detached {
         await session.end()
+        segments.removeAll()
         hub.finish()
         logger.debug("\(identifier) ended")
       }

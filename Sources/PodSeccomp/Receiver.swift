@@ -22,6 +22,8 @@ final class Receiver {
   /// How many notifications it has served, and how often in a row more were waiting when it looked.
   private var turns: UInt32 = 0
   private var crowded = 0
+  /// The last list of mappings that was asked for.
+  var keptMaps: KeptMaps?
   /// How often in a row nobody was waiting.
   private var lonely = 0
 
@@ -306,8 +308,12 @@ final class Receiver {
       trace(thread, call, arguments, .failure(errno))
       report(refused: notification.number, call, errno, by: thread.process)
       answer(notification, .failure(errno))
+    case _ where row?.performed == .emulated:
+      emulate(notification, call, thread)
     case _ where Self.onlyLooks(call, arguments, supervisor):
       lookAt(notification, call, thread)
+    case _ where row?.performed == .inCallerMapping:
+      slowly(notification) { attendMapping(notification, call, thread) }
     case .wrapped? where setsOwnIDs(notification, call):
       if passesInterposers(notification, call, thread) { letPass(notification) }
     default:

@@ -211,6 +211,30 @@ struct BoundaryTableTests {
     }
   }
 
+  @Test("nothing of a segment reaches the kernel but what its callers map of the supervisor's")
+  func segmentsAreEmulated() {
+    let performed: [Syscall: Performance] = [
+      .shmget: .emulated, .shmctl: .emulated, .shmat: .inCallerMapping, .shmdt: .inCallerMapping,
+    ]
+    for (call, performance) in performed {
+      let rows = table.rows(for: call)
+      #expect(rows.map(\.performed) == [performance], "\(call.name)")
+      #expect(rows.allSatisfy { $0.isInterposed && $0.untouched == nil && $0.confined == nil })
+    }
+  }
+
+  @Test("nothing of a queue or a set of semaphores reaches the kernel")
+  func queuesAndSemaphoresAreEmulated() {
+    let calls: [Syscall] = [
+      .msgget, .msgsnd, .msgrcv, .msgctl, .semget, .semop, .semtimedop, .semctl,
+    ]
+    for call in calls {
+      let rows = table.rows(for: call)
+      #expect(rows.map(\.performed) == [.emulated], "\(call.name)")
+      #expect(rows.allSatisfy { $0.isInterposed && $0.untouched == nil && $0.confined == nil })
+    }
+  }
+
   @Test("our numbers are those of the machine's headers, as far as these go")
   func numbersAgreeWithHeaders() throws {
     let path = "/usr/include/x86_64-linux-gnu/asm/unistd_64.h"

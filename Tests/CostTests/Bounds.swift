@@ -19,6 +19,8 @@ enum Bounds {
     CallBound("epoll-socket", 0, 0, 0),
     CallBound("futex", 0, 0, 0),
     CallBound("sendmsg+recvmsg", 0, 0, 0),
+    CallBound("shmget+remove", 2, 0, 0),
+    CallBound("shmat+shmat", 4, 0, 0),
     CallBound("fork+wait", 2, 0, 0),
     CallBound("fork+exec+wait", 3.1, 0, 0),
     CallBound("vfork+wait", 2, 0, 0),

@@ -312,6 +312,11 @@ extension Probe {
     "read": "MockKernelTests.signalDescriptors", "readv": "signal_descriptors.c",
     "preadv2": "signal_descriptors.c",
     "prctl PR_SET_SECCOMP, SECCOMP_MODE_FILTER": "own_filters.c",
+    "semget": "semaphores.c", "semop": "semaphores.c", "semtimedop": "semaphores.c",
+    "semctl": "semaphores.c", "msgget": "message_queues.c", "msgsnd": "message_queues.c",
+    "msgrcv": "message_queues.c", "msgctl": "message_queues.c",
+    "shmget": "shared_memory.c", "shmat": "shared_memory.c", "shmdt": "shared_memory.c",
+    "shmctl": "shared_memory.c",
   ].merging(
     [
       "CGROUP", "IPC", "MNT", "NET", "PID", "PID_FOR_CHILDREN", "TIME", "TIME_FOR_CHILDREN",

@@ -28,6 +28,8 @@ struct ListedProgram: Sendable, CustomTestStringConvertible {
     ListedProgram("nginx.sh", needs: ["nginx", "python3"]),
     ListedProgram("redis.sh", needs: ["redis-server", "redis-cli"]),
     ListedProgram("postgres.sh", needs: ["/usr/lib/postgresql/*/bin/initdb", "psql", "setpriv"]),
+    ListedProgram(
+      "postgres_sysv.sh", needs: ["/usr/lib/postgresql/*/bin/initdb", "psql", "setpriv"]),
     ListedProgram("sshd.sh", needs: ["sshd", "ssh", "script"]),
   ]
 

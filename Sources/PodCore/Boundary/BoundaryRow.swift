@@ -56,6 +56,12 @@ public enum Performance: String, Sendable {
   case inCaller
   /// Only the caller's own context can perform it, and it may block: no supervisor waits for it.
   case inCallerBlocking
+  /// Only the caller's own context can perform it, and what it does is to change mappings there
+  /// (``Transaction/segmentChange``).
+  case inCallerMapping
+  /// The kernel has no part in it: the supervisor does it with nothing of the caller but its memory. A caller that has to wait
+  /// sleeps in the kernel meanwhile, and no supervisor waits for it.
+  case emulated
 }
 
 /// Whom a call can reach that is made as it is, with the kernel's own numbers, whatever numbers these are.

@@ -10,6 +10,10 @@ public final class PodNames: Sendable {
   public let abi: CallABI
   /// Processes, threads, groups and sessions: one number space.
   public let processes: ProcessTable
+  /// System V message queues and semaphore sets.
+  public let systemV: SystemVObjects
+  /// System V shared memory.
+  public let segments: SegmentTable
 
   /// Makes the tables of a new pod.
   ///
@@ -37,9 +41,19 @@ public final class PodNames: Sendable {
     self.boundary = boundary
     self.interposers = interposers
     self.abi = abi
+    let (systemV, segments) = (SystemVObjects(), SegmentTable())
+    (self.systemV, self.segments) = (systemV, segments)
     processes = ProcessTable(
       pod: pod, system: system, range: range, capacity: capacity, policy: policy,
-      lateNames: lateNames, memory: memory, restoring: snapshot)
+      lateNames: lateNames, memory: memory, restoring: snapshot,
+      whenEnded: {
+        systemV.ended($0)
+        segments.sweep()
+      },
+      whenExecuted: {
+        systemV.executed($0)
+        segments.sweep()
+      })
   }
 
   /// The pod's names as they are at this moment.
