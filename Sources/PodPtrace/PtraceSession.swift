@@ -61,6 +61,7 @@ final class PtraceSession: BackendSession {
       throw PodError(
         .backendUnavailable, error.explanation, underlyingError: error.error)
     }
+    let directory = setup.makeDirectory()
     let mailbox = Mailbox(podInit: podInit)
     let pulse = Pulse()
     let ended = Promise<Void>()
@@ -73,6 +74,7 @@ final class PtraceSession: BackendSession {
         let result = supervisor.seizeInit()
         seized.fulfil(result)
         if case .success = result { supervisor.run() }
+        directory?.remove()
         ended.fulfil(())
       }
     } catch {

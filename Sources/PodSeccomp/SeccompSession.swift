@@ -85,10 +85,12 @@ final class SeccompSession: BackendSession {
             + "which is slower")
       }
       try supervisor.pool.begin { () throws(Errno) in try Receiver.start(supervisor) }
+      let directory = setup.makeDirectory()
       let watcher = try SupervisorThread.start(name: "\(setup.names.pod)") {
         var watcher = Watcher(supervisor)
         watcher.run()
         supervisor.close()
+        directory?.remove()
         ended.fulfil(())
       }
       return SeccompSession(

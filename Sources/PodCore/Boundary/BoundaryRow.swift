@@ -129,6 +129,9 @@ public struct BoundaryRow: Sendable {
   public private(set) var wrappedInputs: [Place] = []
   /// Names that the row's wrapper shows by itself.
   public private(set) var wrappedOutputs: [Place] = []
+  /// Where paths stand that may lead to what is the pod's own (``PathViews``). A call of such a row whose paths don't is
+  /// as native.
+  public private(set) var paths: [PathPlace] = []
 
   /// The answer is constant per task.
   public static func answered(_ call: Syscall, out: Place) -> BoundaryRow {
@@ -187,6 +190,25 @@ public struct BoundaryRow: Sendable {
     row.wrappedInputs = wrappedInputs
     row.wrappedOutputs = wrappedOutputs
     row.reach = reach
+    return row
+  }
+
+  /// Paths may lead to what is the pod's own.
+  ///
+  /// - Parameters:
+  ///   - call: The call.
+  ///   - variant: Which of its variants.
+  ///   - paths: Where they stand.
+  ///   - wrapper: What is done; nil follows the views.
+  ///   - performed: How.
+  public static func viewed(
+    _ call: Syscall, when variant: Variant = .otherwise, _ paths: PathPlace...,
+    by wrapper: (any Wrapper)? = nil, performed: Performance = .inCaller
+  ) -> BoundaryRow {
+    var row = BoundaryRow(
+      call: call, variant: variant, verb: .wrapped(wrapper ?? FollowViews(paths: paths)),
+      inputs: [], outputs: [], performed: performed)
+    row.paths = paths
     return row
   }
 

@@ -10,6 +10,8 @@ public final class PodNames: Sendable {
   public let abi: CallABI
   /// Processes, threads, groups and sessions: one number space.
   public let processes: ProcessTable
+  /// Which paths lead to what is the pod's own.
+  public let paths = PathViews()
 
   /// Makes the tables of a new pod.
   ///

@@ -183,6 +183,10 @@ public protocol TransactionHost: AnyObject {
   /// kinds of descriptors.
   func kind(ofDescriptor descriptor: Int32) -> DescriptorKind?
 
+  /// The absolute path of a directory of the caller, by its descriptor, or of its working directory; nil where nobody
+  /// knows it. It may be another one a moment later.
+  func directory(_ descriptor: Int32?) -> [UInt8]?
+
   /// The real user id of a task.
   ///
   /// - Throws: `.noSuchProcess`.
@@ -212,6 +216,11 @@ extension TransactionHost {
 extension TransactionHost {
   /// No descriptor is of a kind where the host knows of none.
   public func kind(ofDescriptor descriptor: Int32) -> DescriptorKind? { nil }
+}
+
+extension TransactionHost {
+  /// Nobody knows it where the host has no files.
+  public func directory(_ descriptor: Int32?) -> [UInt8]? { nil }
 }
 
 extension TransactionHost {
@@ -298,6 +307,10 @@ public struct Transaction: ~Copyable {
   public var birthNumber = 0
   /// A word that a wrapper keeps from its preamble to its epilogue.
   public var note: Int = 0
+  /// The POSIX message queue that the call is about, by the pod's name.
+  var queue: [UInt8] = []
+  /// Whether the call may be about to make it.
+  var makesQueue = false
 
   /// Memory, kernel and steps.
   public let host: any TransactionHost
@@ -335,6 +348,7 @@ public struct Transaction: ~Copyable {
     for name in unleased { try? names.processes.space.giveBack(name) }
     _ = restriction?()
     creation?.end()
+    if makesQueue { names.paths.hasMade(queue: queue, false) }
   }
 
   /// Runs one step, if the executor lets it.
@@ -540,6 +554,7 @@ public struct Transaction: ~Copyable {
 
   /// Whether anything remains to be done after the kernel's part.
   public var hasEpilogue: Bool {
+    if row?.paths.isEmpty == false { return false }
     if case .wrapped? = row?.verb { return true }
     if seenZombie != nil { return true }
     return !(row?.outputs.isEmpty ?? true)
