@@ -36,8 +36,11 @@ public struct PodConfiguration: Sendable, Hashable, Codable {
   /// Which of the host program's capabilities the pod's programs keep.
   public var capabilities: CapabilitySet = .container
 
-  /// Which calls with paths are looked at.
+  /// Which calls with paths are looked at, where the kernel doesn't show the pod's directories by itself.
   public var pathCoverage: PathCoverage = .objects
+  /// Whether the pod's init may take a mount namespace of its own, where the host program has the right to
+  /// (CAP_SYS_ADMIN): then `/dev/shm` is the pod's own directory, whatever programs do, at no cost.
+  public var mayMount = true
 
   /// Whether every interposed call is an event (``PodEvent/call(_:)``). Slow: none is answered inside the processes.
   public var tracesCalls = false

@@ -1,4 +1,5 @@
 internal import CLinux
+internal import CPodVDSO
 internal import Glibc
 package import PodCore
 internal import Synchronization
@@ -23,12 +24,11 @@ package final class PodDirectory: PodPlaces {
 
   private let name: String
   private let secret: String
+  private let numbers: (outer: UInt32, secret: UInt64)
   private let outer: OwnedDescriptor
   private let isRemoved = Mutex(false)
-
-  package let sharedMemory: [UInt8]
-  package let queueList: [UInt8]?
-  package let systemVTables: [UInt8]
+  private let isMounted = Atomic(false)
+  private let directories: (sharedMemory: [UInt8], queues: [UInt8]?, tables: [UInt8])
   package let queuePrefix: [UInt8]
 
   /// Makes the directories of a new pod, and removes what killed host programs of this user have left.
@@ -49,8 +49,9 @@ package final class PodDirectory: PodPlaces {
 
   private init() throws(Errno) {
     var generator = SystemRandomNumberGenerator()
-    name = Self.beginning + Self.digits(UInt64(generator.next() as UInt32), 8)
-    secret = Self.digits(generator.next(), 16)
+    numbers = (generator.next(), generator.next())
+    name = Self.beginning + Self.digits(UInt64(numbers.outer), 8)
+    secret = Self.digits(numbers.secret, 16)
     let path = "\(Self.parent)/\(name)"
     try Self.check(mkdir(path, 0o700))
     outer = OwnedDescriptor(
@@ -60,10 +61,12 @@ package final class PodDirectory: PodPlaces {
     guard flock(outer.rawValue, LOCK_EX | LOCK_NB) == 0, Self.isAt(path, outer.rawValue) else {
       throw .resourceTemporarilyUnavailable
     }
-    sharedMemory = Array("\(path)/s\(secret)".utf8)
-    systemVTables = Array("\(path)/v\(secret)".utf8)
     queuePrefix = Array("\(Self.beginning)\(secret).".utf8)
-    queueList = Self.hasQueues ? Array("\(path)/q\(secret)".utf8) : nil
+    directories = (
+      Array("\(path)/s\(secret)".utf8),
+      Self.hasQueues ? Array("\(path)/q\(secret)".utf8) : nil,
+      Array("\(path)/v\(secret)".utf8)
+    )
     do throws(Errno) {
       for (kind, mode) in [("s", 0o1777), ("q", 0o755), ("v", 0o755)] as [(String, mode_t)] {
         try Self.check(mkdirat(outer.rawValue, kind + secret, 0o700))
@@ -89,7 +92,30 @@ package final class PodDirectory: PodPlaces {
     }
   }
 
+  /// Has a pod's init, which has no descendants yet, see the directories where programs look for them.
+  ///
+  /// - Parameter hasTables: Whether there are tables of System V objects to be shown.
+  /// - Throws: What keeps it from that; `.notPermitted` where the kernel lets it mount nothing.
+  package func mount(in podInit: PodInit, hasTables: Bool) throws(Errno) {
+    var which: UInt32 = 0
+    if hasTables { which |= UInt32(POD_VIEW_TABLES) }
+    if directories.queues != nil { which |= UInt32(POD_VIEW_QUEUES) }
+    try podInit.show(outer: numbers.outer, secret: numbers.secret, which: which)
+    isMounted.store(true, ordering: .relaxed)
+  }
+
   // MARK: PodPlaces
+
+  package var isShownByKernel: Bool { isMounted.load(ordering: .relaxed) }
+  package var sharedMemory: [UInt8] {
+    isShownByKernel ? Array(Self.parent.utf8) : directories.sharedMemory
+  }
+  package var queueList: [UInt8]? {
+    isShownByKernel ? directories.queues.map { _ in Array("/dev/mqueue".utf8) } : directories.queues
+  }
+  package var systemVTables: [UInt8] {
+    isShownByKernel ? Array("/proc/sysvipc".utf8) : directories.tables
+  }
 
   package func list(queue: [UInt8]) throws(Errno) {
     let descriptor = Self.withPath("q\(secret)/", queue) {
@@ -276,10 +302,14 @@ extension SystemRandomNumberGenerator {
 }
 
 extension PodSetup {
-  /// Gives the pod directories of its own for POSIX IPC. Where none can be made, it says so, and the pod sees the host's.
-  package func makeDirectory() -> PodDirectory? {
+  /// Gives the pod directories of its own for POSIX IPC, where programs look for them if the kernel lets init mount them
+  /// there. Where none can be made, it says so, and the pod sees the host's.
+  package func makeDirectory(for podInit: PodInit) -> PodDirectory? {
     do throws(Errno) {
       let directory = try PodDirectory.make()
+      if configuration.mayMount {
+        try? directory.mount(in: podInit, hasTables: names.paths.systemVTables != nil)
+      }
       names.paths.places = directory
       return directory
     } catch {

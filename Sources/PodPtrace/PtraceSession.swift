@@ -61,7 +61,7 @@ final class PtraceSession: BackendSession {
       throw PodError(
         .backendUnavailable, error.explanation, underlyingError: error.error)
     }
-    let directory = setup.makeDirectory()
+    let directory = setup.makeDirectory(for: podInit)
     let mailbox = Mailbox(podInit: podInit)
     let pulse = Pulse()
     let ended = Promise<Void>()

@@ -61,6 +61,7 @@ final class SeccompSession: BackendSession {
     } catch {
       throw PodError(.backendUnavailable, error.explanation, underlyingError: error.error)
     }
+    let directory = setup.makeDirectory(for: podInit)
     let supervisor: Supervisor
     do throws(PodInit.SupervisionFailure) {
       let supervision = PodInit.Supervision(
@@ -85,7 +86,6 @@ final class SeccompSession: BackendSession {
             + "which is slower")
       }
       try supervisor.pool.begin { () throws(Errno) in try Receiver.start(supervisor) }
-      let directory = setup.makeDirectory()
       let watcher = try SupervisorThread.start(name: "\(setup.names.pod)") {
         var watcher = Watcher(supervisor)
         watcher.run()

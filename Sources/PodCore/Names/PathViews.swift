@@ -16,6 +16,8 @@ public struct PathPlace: Sendable, Hashable {
 
 /// What a backend has made for a pod outside its tables, where the kernel finds it.
 public protocol PodPlaces: AnyObject, Sendable {
+  /// Whether the kernel shows the pod's processes these directories where they look for them.
+  var isShownByKernel: Bool { get }
   /// What is `/dev/shm` in the pod: an absolute path without `.`, `..` and double slashes.
   var sharedMemory: [UInt8] { get }
   /// What is `/dev/mqueue` in the pod, a directory with an entry for each queue; nil where the host has none.
@@ -81,6 +83,7 @@ public final class PathViews: Sendable {
   }
   private let state = Mutex(State())
   private let wasEntered = Atomic(false)
+  private let isByKernel = Atomic(false)
 
   /// Views that show what is there, until places are given.
   public init() {}
@@ -88,7 +91,10 @@ public final class PathViews: Sendable {
   /// Where the pod's own things are; nil when it has none, and sees the host's.
   public var places: (any PodPlaces)? {
     get { state.withLock { $0.places } }
-    set { state.withLock { $0.places = newValue } }
+    set {
+      isByKernel.store(newValue?.isShownByKernel ?? true, ordering: .relaxed)
+      state.withLock { $0.places = newValue }
+    }
   }
 
   /// The text of a table of the pod's System V objects, with its header, as it is at this moment. Until there is a
@@ -108,10 +114,11 @@ public final class PathViews: Sendable {
     let (q, u, v) = (UInt8(ascii: "q"), UInt8(ascii: "u"), UInt8(ascii: "v"))
     let (i, dot) = (UInt8(ascii: "i"), UInt8(ascii: "."))
     let entered = wasEntered.load(ordering: .relaxed)
+    let elsewhere = !isByKernel.load(ordering: .relaxed)
     var (before, last): (UInt8, UInt8) = (0, 0)
     for byte in path {
-      if byte == m, last == h, before == s { return true }
-      if byte == u, last == q, before == m { return true }
+      if byte == m, last == h, before == s, elsewhere { return true }
+      if byte == u, last == q, before == m, elsewhere { return true }
       if byte == i, last == v, before == s { return true }
       if byte == dot, last == dot, entered { return true }
       (before, last) = (last, byte)
@@ -135,7 +142,7 @@ public final class PathViews: Sendable {
   ///     knows. Asked for relative paths only.
   /// - Returns: nil when the path leads to no view, and is to stay as it is.
   public func physical(of path: [UInt8], start: () -> [UInt8]?) -> [UInt8]? {
-    guard let places = self.places, !path.isEmpty else { return nil }
+    guard let places = self.places, !places.isShownByKernel, !path.isEmpty else { return nil }
     let slash = UInt8(ascii: "/")
     var whole = path
     var beginsInView = false
@@ -162,7 +169,7 @@ public final class PathViews: Sendable {
 
   /// The path that the program is to see for one that the kernel tells; nil when it leads to no view.
   public func virtual(of path: [UInt8]) -> [UInt8]? {
-    guard let places = self.places else { return nil }
+    guard let places = self.places, !places.isShownByKernel else { return nil }
     for (view, place) in views(places) where path.starts(with: place) {
       if path.count == place.count || path[place.count] == UInt8(ascii: "/") {
         return view.bytes + path[place.count...]
@@ -171,11 +178,18 @@ public final class PathViews: Sendable {
     return nil
   }
 
-  /// The table that a path of the kernel's is about to show; nil when it is none.
-  func table(at physical: [UInt8]) -> SystemVTable? {
-    guard let start = places?.systemVTables, physical.starts(with: start) else { return nil }
-    let name = physical[start.count...].drop { $0 == UInt8(ascii: "/") }
-    return SystemVTable(rawValue: String(decoding: name, as: UTF8.self))
+  /// Puts what a table of System V objects shows now where a path leads that names it.
+  ///
+  /// - Returns: The path that the kernel is to get; nil when it names none, or there are no tables.
+  /// - Throws: What keeps it from being written.
+  func shown(at path: [UInt8]) throws(Errno) -> [UInt8]? {
+    let (places, tables) = state.withLock { ($0.places, $0.tables) }
+    let start = Array("/proc/sysvipc/".utf8)
+    guard let places, let tables, path.starts(with: start),
+      let table = SystemVTable(rawValue: String(decoding: path[start.count...], as: UTF8.self))
+    else { return nil }
+    try places.show(table, tables(table))
+    return places.systemVTables + path[(start.count - 1)...]
   }
 
   private static func joined(
@@ -227,6 +241,9 @@ public final class PathViews: Sendable {
   func path(ofObject name: [UInt8]) -> [UInt8]? {
     places.map { $0.sharedMemory + [UInt8(ascii: "/")] + name }
   }
+
+  /// Whether objects are where the C library looks for them.
+  var areObjectsInPlace: Bool { places?.isShownByKernel ?? true }
 
   /// Whether a file name directly in `/dev/shm` is a file's that the pod's programs have made there as a file, or of no
   /// file that could be an object: then it is the host's.

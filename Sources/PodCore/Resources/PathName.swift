@@ -13,12 +13,18 @@ public enum PathName {
   /// The rows of paths.
   public static let boundary: [BoundaryRow] = [
     .viewed(
+      .open, when: .argument(1, masked: ~largeFile & 0xFFFF_FFFF, is: 0, "O_RDONLY alone"), .path(0),
+      by: FollowTables(path: 0), performed: .inCallerBlocking),  // I13
+    .viewed(
       .open, when: .argument(1, masked: noFollow | directory, is: noFollow, "O_NOFOLLOW"), .path(0),
       by: FollowObjects(.open(path: 0, flags: 1)), performed: .inCallerBlocking),  // I20
     .viewed(
       .open, when: .argument(1, masked: noFollow | create, is: create, "O_CREAT"), .path(0),
       by: FollowObjects(.open(path: 0, flags: 1)), performed: .inCallerBlocking),  // I20
     .native(.open, until: until, leaks: paths),  // R1
+    .viewed(
+      .openat, when: .argument(2, masked: ~largeFile & 0xFFFF_FFFF, is: 0, "O_RDONLY alone"), .path(1),
+      by: FollowTables(path: 1), performed: .inCallerBlocking),  // I13
     .viewed(
       .openat, when: .argument(2, masked: noFollow | directory, is: noFollow, "O_NOFOLLOW"),
       .path(1), by: FollowObjects(.open(path: 1, flags: 2)), performed: .inCallerBlocking),  // I20
@@ -107,6 +113,7 @@ public enum PathName {
 
   private static let create: UInt64 = 0o100
   private static let directory: UInt64 = 0o200000
+  private static let largeFile: UInt64 = 0o100000
   private static let noFollow: UInt64 = 0o400000
   private static let removeDirectory: UInt64 = 0x200
 
@@ -201,9 +208,7 @@ struct FollowViews: Wrapper {
           of: path,
           start: { host.directory(descriptor == Self.workingDirectory ? nil : descriptor) })
       else { continue }
-      if let table = views.table(at: physical), let text = views.systemVTables?(table) {
-        try views.places?.show(table, text)
-      }
+      if let view = views.virtual(of: physical) { _ = try views.shown(at: view) }
       // The size that the kernel allows, with the NUL.
       if physical.count >= Transaction.longestPath { throw .fileNameTooLong }
       try transaction.passString(physical, inArgument: place.index)
@@ -240,6 +245,7 @@ struct FollowObjects: Wrapper {
 
   func preamble(_ transaction: inout Transaction) throws(Errno) {
     let views = transaction.names.paths
+    if views.areObjectsInPlace { return }
     switch use {
     case .open(let path, let flags):
       let flags = transaction.arguments[flags]
@@ -293,6 +299,21 @@ struct FollowObjects: Wrapper {
   ) throws(Errno) {
     guard let path = transaction.names.paths.path(ofObject: name) else { return }
     try transaction.passString(path, inArgument: index)
+  }
+}
+
+/// Shows the pod's System V objects in the files of `/proc/sysvipc`, as they are at this moment.
+///
+/// Source: proc_sysvipc(5); COVERAGE I13.
+struct FollowTables: Wrapper {
+  let path: Int
+
+  func preamble(_ transaction: inout Transaction) throws(Errno) {
+    let address = RemoteAddress(rawValue: transaction.arguments[path])
+    guard let path = try? transaction.readPath(at: address),
+      let shown = try transaction.names.paths.shown(at: path)
+    else { return }
+    if shown != path { try transaction.passString(shown, inArgument: self.path) }
   }
 }
 
