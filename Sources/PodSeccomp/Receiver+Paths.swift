@@ -13,6 +13,11 @@ extension Receiver {
   ) -> Bool {
     let views = supervisor.names.paths
     for place in row.paths {
+      if place == .workingDirectory {
+        let path = ProcessStatus.directory(nil, of: notification.tid)
+        if path.flatMap(views.virtual(of:)) != nil { return false }
+        continue
+      }
       let address = RemoteAddress(rawValue: notification.arguments[place.index])
       do throws(Errno) {
         if try mayLeadToView(address, of: notification.tid, views) { return false }

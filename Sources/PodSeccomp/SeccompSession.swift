@@ -37,16 +37,6 @@ final class SeccompSession: BackendSession {
   static func start(
     _ setup: PodSetup, _ machine: MachineSupport
   ) async throws(PodError) -> SeccompSession {
-    let filter: [UInt8]
-    do throws(Errno) {
-      filter = try SupervisionFilter.program(
-        for: setup, isScoped: machine.hasSignalScope
-      ).bytes
-    } catch {
-      throw PodError(
-        .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
-      )
-    }
     do throws(Errno) {
       try setup.area?.write(
         rules: SupervisionFilter.pageRules(for: setup, isScoped: machine.hasSignalScope))
@@ -62,6 +52,17 @@ final class SeccompSession: BackendSession {
       throw PodError(.backendUnavailable, error.explanation, underlyingError: error.error)
     }
     let directory = setup.makeDirectory(for: podInit)
+    let filter: [UInt8]
+    do throws(Errno) {
+      filter = try SupervisionFilter.program(
+        for: setup, isScoped: machine.hasSignalScope
+      ).bytes
+    } catch {
+      podInit.end()
+      throw PodError(
+        .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
+      )
+    }
     let supervisor: Supervisor
     do throws(PodInit.SupervisionFailure) {
       let supervision = PodInit.Supervision(

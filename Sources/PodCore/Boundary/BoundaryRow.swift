@@ -293,6 +293,17 @@ public struct BoundaryRow: Sendable {
     return confined
   }
 
+  /// Whether a path may lead to the tables of System V objects.
+  var showsTables: Bool {
+    guard case .wrapped(let wrapper) = verb else { return false }
+    return wrapper is FollowTables || wrapper is FollowViews
+  }
+
+  /// Whether a path may lead there only.
+  var showsOnlyTables: Bool {
+    if case .wrapped(let wrapper) = verb { wrapper is FollowTables } else { false }
+  }
+
   /// The errno that a filter can answer with by itself, when nothing about the call has to be looked at.
   public var staticErrno: Errno? {
     switch verb {

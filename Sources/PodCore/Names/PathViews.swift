@@ -8,6 +8,9 @@ public struct PathPlace: Sendable, Hashable {
   /// The argument with the descriptor of the directory that a relative path begins at; nil for the working directory.
   public let directory: Int?
 
+  /// None: the call tells the path of the working directory.
+  public static let workingDirectory = PathPlace(index: -1, directory: nil)
+
   /// A path, and where it begins when it is relative.
   public static func path(_ index: Int, at directory: Int? = nil) -> PathPlace {
     PathPlace(index: index, directory: directory)
@@ -102,6 +105,15 @@ public final class PathViews: Sendable {
   public var systemVTables: (@Sendable (SystemVTable) -> [UInt8])? {
     get { state.withLock { $0.tables } }
     set { state.withLock { $0.tables = newValue } }
+  }
+
+  /// Whether calls of a row go through as they are, since the kernel shows what is the pod's, or nothing is.
+  public func isIdle(_ row: BoundaryRow) -> Bool {
+    if row.paths.isEmpty { return false }
+    let (places, tables) = state.withLock { ($0.places, $0.tables) }
+    guard let places else { return true }
+    let showsTables = tables != nil && row.showsTables
+    return !showsTables && (places.isShownByKernel || row.showsOnlyTables)
   }
 
   /// Whether a path could lead to a view. What isn't so, as nearly all paths are, need not be looked at any further.

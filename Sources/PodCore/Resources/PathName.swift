@@ -133,6 +133,7 @@ public enum PathName {
     .viewed(.readlink, .path(0)),  // R1, F3, F4
     .viewed(.readlinkat, .path(1, at: 0)),  // R1, F3, F4
     .viewed(.chdir, .path(0)),  // R1
+    .viewed(.getcwd, .workingDirectory, by: ShowDirectory()),  // R1, I20
     .viewed(.mkdir, .path(0)),  // R1
     .viewed(.mkdirat, .path(1, at: 0)),  // R1
     .viewed(.rmdir, .path(0)),  // R1
@@ -213,6 +214,25 @@ struct FollowViews: Wrapper {
       if physical.count >= Transaction.longestPath { throw .fileNameTooLong }
       try transaction.passString(physical, inArgument: place.index)
     }
+  }
+}
+
+/// Tells the working directory by the pod's path.
+///
+/// Source: getcwd(2); fs/d_path.c.
+struct ShowDirectory: Wrapper {
+  func preamble(_ transaction: inout Transaction) throws(Errno) {
+    guard let physical = transaction.host.directory(nil),
+      let path = transaction.names.paths.virtual(of: physical)
+    else { return }
+    let text = path + [0]
+    if text.count > transaction.arguments[1] { throw .outOfRange }
+    let (host, address) = (transaction.host, RemoteAddress(rawValue: transaction.arguments[0]))
+    let written = text.withUnsafeBytes { bytes in
+      Result { () throws(Errno) in try host.write(bytes, to: address) }
+    }
+    try written.get()
+    transaction.result = .success(text.count)
   }
 }
 
