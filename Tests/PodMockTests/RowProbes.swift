@@ -312,6 +312,14 @@ extension Probe {
     "read": "MockKernelTests.signalDescriptors", "readv": "signal_descriptors.c",
     "preadv2": "signal_descriptors.c",
     "prctl PR_SET_SECCOMP, SECCOMP_MODE_FILTER": "own_filters.c",
+    "mq_open": "posix_objects.c", "mq_unlink": "posix_objects.c",
+    "open O_NOFOLLOW": "posix_objects.c", "open O_CREAT": "posix_objects.c",
+    "openat O_NOFOLLOW": "posix_objects.c", "openat O_CREAT": "posix_objects.c",
+    "open O_RDONLY alone": "PathRowTests", "openat O_RDONLY alone": "PathRowTests",
+    "access F_OK": "posix_objects.c", "unlink": "posix_objects.c",
+    "unlinkat no AT_REMOVEDIR": "PathRowTests", "link": "posix_objects.c",
+    "linkat": "PathRowTests", "rename": "posix_objects.c", "renameat": "PathRowTests",
+    "renameat2": "PathRowTests",
   ].merging(
     [
       "CGROUP", "IPC", "MNT", "NET", "PID", "PID_FOR_CHILDREN", "TIME", "TIME_FOR_CHILDREN",

@@ -86,7 +86,7 @@ public final class PathViews: Sendable {
   }
   private let state = Mutex(State())
   private let wasEntered = Atomic(false)
-  private let isByKernel = Atomic(false)
+  private let isByKernel = Atomic(true)
 
   /// Views that show what is there, until places are given.
   public init() {}
