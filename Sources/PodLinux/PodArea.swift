@@ -106,6 +106,19 @@ package final class PodArea: TableMemory {
     ).copyBytes(from: rules)
   }
 
+  /// Where a process counts those that share its memory.
+  package var sharers: RemoteAddress {
+    let offset = MemoryLayout<pod_page_cache>.offset(of: \.sharers) ?? 0
+    return base.advanced(by: Int(POD_AREA_CACHE) + offset)
+  }
+
+  /// Lets newborns get their names when somebody first needs them, before any process has the area.
+  package func nameLate() {
+    let place = mapping.advanced(by: Int(POD_AREA_MACHINE))
+    let machine = place.load(as: UInt64.self)
+    place.storeBytes(of: machine | UInt64(POD_MACHINE_NAMES_LATE.rawValue), as: UInt64.self)
+  }
+
   /// The first bytes of the code, by which it is known again.
   package static let beginning: [UInt8] = Array(
     UnsafeRawBufferPointer(start: CPodVDSO_page_image_bytes(), count: 16))

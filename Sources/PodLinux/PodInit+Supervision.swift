@@ -179,7 +179,7 @@ extension PodInit {
   /// Init stops reporting, without losing anything, while nobody takes reports. One thread at a time.
   ///
   /// - Parameter milliseconds: How long to wait at most; negative: without end.
-  /// - Returns: nil when none came in time.
+  /// - Returns: nil when none came in time, or before ``wake()``.
   /// - Throws: `.connectionReset` when init has ended.
   package func nextReport(milliseconds: Int32) throws(Errno) -> Report? {
     while let message = try nextMessage(milliseconds: milliseconds) {
@@ -208,8 +208,9 @@ extension PodInit {
       var entries = [
         pollfd(fd: control.rawValue, events: Int16(POLLIN), revents: 0),
         pollfd(fd: launchers, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: bell.rawValue, events: Int16(POLLIN), revents: 0),
       ]
-      let count = Glibc.poll(&entries, 2, milliseconds)
+      let count = Glibc.poll(&entries, 3, milliseconds)
       guard count >= 0 else {
         let error = Errno(rawValue: errno)
         guard error == .interrupted else { throw error }
@@ -230,6 +231,11 @@ extension PodInit {
         continue
       }
       if let next = try receive(from: control.rawValue, milliseconds: 0) { return next.message }
+      if entries[2].revents != 0 {
+        var bytes: UInt64 = 0
+        while recv(bell.rawValue, &bytes, 8, Int32(MSG_DONTWAIT)) > 0 {}
+        return nil
+      }
     }
   }
 

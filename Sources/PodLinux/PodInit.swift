@@ -108,6 +108,9 @@ package final class PodInit: Sendable {
   /// How init reports.
   package let mode: Mode
   let control: OwnedDescriptor
+  /// Wakes who waits for a report: the end that is waited at, and the one that is rung at.
+  let bell: OwnedDescriptor
+  private let rope: OwnedDescriptor
   private let pidfd: OwnedDescriptor
   /// The launcher, once there is one; it is set once.
   let launcher = Mutex<Launcher?>(nil)
@@ -122,6 +125,20 @@ package final class PodInit: Sendable {
     self.mode = mode
     self.control = control
     self.pidfd = pidfd
+    var ends: (Int32, Int32) = (-1, -1)
+    // Without it, nobody is woken.
+    if mode == .supervised { _ = CLinux_seqpacket_pair(&ends.0, &ends.1) }
+    bell = OwnedDescriptor(owning: ends.0)
+    rope = OwnedDescriptor(owning: ends.1)
+  }
+
+  /// Has ``nextReport(milliseconds:)`` return, now or when it is next called.
+  ///
+  /// - Returns: Whether it will.
+  package func wake() -> Bool {
+    var byte: UInt8 = 0
+    let count = Glibc.send(rope.rawValue, &byte, 1, Int32(MSG_DONTWAIT) | Int32(MSG_NOSIGNAL))
+    return count == 1 || errno == EAGAIN
   }
 
   /// Starts a pod's init and waits until it can be traced and asked.

@@ -1,4 +1,6 @@
+internal import CLinux
 internal import Glibc
+package import PodCore
 internal import SystemPackage
 
 /// What the kernel says of a task in `/proc/TID/status`.
@@ -24,10 +26,49 @@ package enum ProcessStatus {
     line(field, of: task)?.split(separator: "\t").compactMap { Int($0) }
   }
 
+  /// The stack pointer of a task that waits in a call; nil when it doesn't, or is out of reach.
+  ///
+  /// Source: proc_pid_syscall(5): the number, six arguments, the stack pointer and the program counter.
+  package static func stackPointer(of task: Int32) -> RemoteAddress? {
+    let file = OwnedDescriptor(owning: CLinux_open("/proc/\(task)/syscall", O_RDONLY, 0))
+    guard file.rawValue >= 0 else { return nil }
+    return withUnsafeTemporaryAllocation(byteCount: 256, alignment: 1) { buffer in
+      let count = Glibc.read(file.rawValue, buffer.baseAddress, buffer.count)
+      guard count > 0 else { return nil }
+      let words = buffer[..<count].split { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\n") }
+      guard words.count == 9 else { return nil }
+      return UInt64(String(decoding: words[7].dropFirst(2), as: UTF8.self), radix: 16)
+        .map(RemoteAddress.init(rawValue:))
+    }
+  }
+
   /// The process that a task belongs to, and that process's parent; nil when there is no such task.
   ///
   /// Source: proc_pid_status(5), "Tgid" and "PPid".
   package static func family(of task: Int32) -> (process: Int32, parent: Int32)? {
+    if tellsFamilies {
+      // Also of a thread that isn't its process's first (PIDFD_THREAD).
+      let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(task, 0x80))
+      if pidfd.rawValue >= 0 {
+        var (process, parent): (Int32, Int32) = (0, 0)
+        let result = CLinux_pidfd_family(pidfd.rawValue, &process, &parent)
+        return result == 0 && process > 0 ? (process, parent) : nil
+      }
+      // There may be no descriptor left.
+      if pidfd.rawValue == -ESRCH { return nil }
+    }
+    return listedFamily(of: task)
+  }
+
+  /// Whether the kernel tells by a descriptor whose child a task is (Linux 6.13), which takes a tenth of the time.
+  private static let tellsFamilies: Bool = {
+    let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(getpid(), 0x80))
+    var (process, parent): (Int32, Int32) = (0, 0)
+    return pidfd.rawValue >= 0 && CLinux_pidfd_family(pidfd.rawValue, &process, &parent) == 0
+      && process == getpid() && parent == getppid()
+  }()
+
+  private static func listedFamily(of task: Int32) -> (process: Int32, parent: Int32)? {
     var numbers: [Int32?] = [nil, nil]
     _ = read(task) { line in
       for (index, name) in familyFields.enumerated() where line.starts(with: name) {

@@ -92,7 +92,7 @@ final class AttachedCaller: TransactionHost, CallerState {
 
   /// Whether another thread's exec could make the thread's number that of the new program at any moment.
   private var mayBeReplaced: Bool {
-    thread.tid == process.tgid && process.threads.count > 1
+    thread.tid == process.tgid && process.mayHaveThreads
   }
 
   func scratch(_ bytes: UnsafeRawBufferPointer) throws(Errno) -> RemoteAddress {
@@ -202,7 +202,7 @@ final class AttachedCaller: TransactionHost, CallerState {
 
   var hasMemoryOfItsOwn: Bool {
     supervisor.settleExecs(in: process.space)
-    return process.threads.count == 1 && process.space.sharers == 1
+    return !process.mayHaveThreads && process.space.sharers == 1
   }
 
   func credentialsChanged() {

@@ -163,16 +163,29 @@ extension Receiver {
   func patchSite(
     of notification: Notification, _ call: Syscall, _ thread: PodThread
   ) -> Bool {
-    guard let area = supervisor.area, supervisor.gains(call), !isFromPage(notification) else {
-      return false
-    }
+    guard !isFromPage(notification),
+      let change = patchSite(behind: notification.instructionPointer, call, notification, thread)
+    else { return false }
+    slowly(notification) { patchAmongThreads(notification, call, thread, change) }
+    return true
+  }
+
+  /// Patches the site of a call whose caller waits for an answer.
+  ///
+  /// - Parameter end: The address behind the call.
+  /// - Returns: What a caller that isn't alone has to change by itself.
+  @discardableResult
+  func patchSite(
+    behind end: RemoteAddress, _ call: Syscall, _ notification: Notification, _ thread: PodThread
+  ) -> TextChange? {
+    guard let area = supervisor.area, supervisor.gains(call) else { return nil }
     let process = thread.process
     let space = process.space
-    guard !process.hasOwnFilters, !process.speaksForInit, space.hasArea else { return false }
-    let change = space.withCallSites { sites -> TextChange? in
-      let end = notification.instructionPointer
-      let savesAttach = KnownSites.savesAttach(call)
-      let isFirst = savesAttach && sites.begin() && !supervisor.knownSites.isEmpty
+    guard !process.hasOwnFilters, !process.speaksForInit, space.hasArea else { return nil }
+    return space.withCallSites { sites -> TextChange? in
+      let isKnown = KnownSites.hold(call)
+      let isFirst = isKnown && sites.begin() && !supervisor.knownSites.isEmpty
+      let savesAttach = isKnown || call == .rt_sigaction
       let isDue = sites.isDue(end, from: savesAttach ? 1 : Self.callsBeforePatching)
       guard isFirst || isDue,
         let state = ProcessStatus.Disturbances(of: notification.tid), state.tracer == 0,
@@ -185,7 +198,7 @@ extension Receiver {
       guard let trampolines = CallSites.trampolines(in: memory, area: area.base),
         let text = CodeMapping.text(around: end, trampolines: trampolines, of: notification.tid)
       else { return nil }
-      let isAlone = state.threads == 1 && process.threads.count == 1
+      let isAlone = state.threads == 1 && !process.mayHaveThreads
       let prepare = { (sites: inout CallSites, end, call) in
         self.prepare(end, of: call, &sites, space, memory, trampolines, area, isAlone: isAlone)
       }
@@ -200,7 +213,7 @@ extension Receiver {
         sites.forget(site)
         return (try? memory.writeCode(site.start, bytes: jump)) != nil
       }
-      if isDue, patch(&sites, end, call), savesAttach {
+      if isDue, patch(&sites, end, call), isKnown {
         supervisor.knownSites.insert(end, of: call, in: text)
       }
       guard isFirst else { return nil }
@@ -209,9 +222,6 @@ extension Receiver {
       }
       return nil
     }
-    guard let change else { return false }
-    slowly(notification) { patchAmongThreads(notification, call, thread, change) }
-    return true
   }
 
   /// Patches the sites that were due while others shared the memory of a process that has just waited for one of them.
@@ -220,8 +230,9 @@ extension Receiver {
     let space = process.space
     guard let area = supervisor.area, !process.hasOwnFilters, !process.speaksForInit, space.hasArea
     else { return }
+    supervisor.settleExecs(in: space)
     space.withCallSites { sites in
-      guard sites.hasWaiting, space.sharers == 1, process.threads.count == 1,
+      guard sites.hasWaiting, space.sharers == 1, !process.mayHaveThreads,
         let state = ProcessStatus.Disturbances(of: notification.tid), state.tracer == 0,
         state.threads == 1, let memory = memory(of: notification), !isShared(memory, area),
         let trampolines = CallSites.trampolines(in: memory, area: area.base)
@@ -292,8 +303,8 @@ final class KnownSites: Sendable {
   /// So many are known at most: a pod may make files without end.
   private static let most = 64
 
-  /// Whether a call that isn't made in the page takes an attach.
-  static func savesAttach(_ call: Syscall) -> Bool {
+  /// Whether the places of a call's sites are kept.
+  static func hold(_ call: Syscall) -> Bool {
     switch call {
     case .fork, .vfork, .clone, .wait4, .waitid: true
     default: false

@@ -19,6 +19,8 @@ enum AreaState {
 /// What has to be undone in a program's code when its bootstrap has run.
 struct Injection {
   let address: RemoteAddress
+  /// The program's call, which ends there.
+  let call: Syscall
   let code: [UInt8]
   /// Where the report of a failure comes from.
   let reportEnd: RemoteAddress
@@ -31,8 +33,9 @@ struct Injection {
 /// In a nutshell: a program waits in a notified call, the first one for which the area is good: most programs don't make
 /// any, and the area's coming costs as much as ten calls. The supervisor writes a
 /// ``Bootstrap`` over the code behind the call, and answers with a descriptor of the area, put into the process by the same
-/// answer (SECCOMP_ADDFD_FLAG_SEND). The bootstrap maps the area, closes the descriptor and makes the program's call again;
-/// with that notification the code is put back, and the call is served as ever.
+/// answer (SECCOMP_ADDFD_FLAG_SEND). The bootstrap maps the area and closes the descriptor. A call that is to be made in the
+/// area it makes there at once, and with the word of that the code is put back; any other it makes again, and with that
+/// notification the code is put back, and the call is served as ever.
 ///
 /// Nobody waits for the process meanwhile: one that stops or is killed in the middle is like any other. A process whose
 /// bootstrap could be seen, or disturbed, by anybody gets none: one with other threads, with shared memory, with signal
@@ -62,7 +65,7 @@ extension Receiver {
           state = .absent
           return (false, nil)
         }
-        return (begin(area, notification, call, &state), nil)
+        return (begin(area, notification, call, thread, &state), nil)
       case .onItsWay(var injection):
         if call == .getpid, notification.arguments.a == Bootstrap.magic,
           notification.instructionPointer == injection.reportEnd
@@ -148,13 +151,58 @@ extension Receiver {
       && status.filters == supervisor.filterCount
   }
 
+  /// Whether the bootstrap is to go on into the area with a call, which then finds its way back on the program's stack.
+  private func entersArea(
+    _ notification: Notification, _ call: Syscall, _ thread: PodThread
+  ) -> Bool {
+    let isAction = call == .rt_sigaction && needsStub(notification, thread)
+    guard isAction || mayEnterArea(call, notification.arguments, thread),
+      let stack = ProcessStatus.stackPointer(of: notification.tid),
+      Self.pageMakes(call, notification.arguments, stack: stack)
+    else { return false }
+    do throws(Errno) {
+      try RemoteMemory().write(
+        stack.advanced(by: -Int(Bootstrap.belowStack)),
+        value: notification.instructionPointer.rawValue, stopped: notification.tid)
+    } catch {
+      return false
+    }
+    if isAction { thread.process.space.expectStub(notification.arguments.int(0)) }
+    return true
+  }
+
+  /// The bootstrap has brought its caller into the area: the code is put back, and the call's own site can be patched.
+  func arrive(_ notification: Notification, _ thread: PodThread) {
+    let space = thread.process.space
+    let (injection, isBack) = space.withArea { state -> (Injection?, Bool) in
+      guard case .onItsWay(let injection) = state else { return (nil, true) }
+      guard let memory = memory(of: notification) else { return (injection, false) }
+      do throws(Errno) {
+        try memory.writeCode(injection.address, bytes: injection.code)
+      } catch {
+        return (injection, false)
+      }
+      state = .mapped
+      return (injection, true)
+    }
+    if let injection {
+      guard isBack else {
+        return slowly(notification) { putBack(injection, notification, .getpid, thread) }
+      }
+      patchSite(behind: injection.address, injection.call, notification, thread)
+    }
+    answer(notification, .success(0))
+  }
+
   /// - Returns: Whether the notification is answered, or nobody waits for the answer any more.
   private func begin(
-    _ area: PodArea, _ notification: Notification, _ call: Syscall, _ state: inout AreaState
+    _ area: PodArea, _ notification: Notification, _ call: Syscall, _ thread: PodThread,
+    _ state: inout AreaState
   ) -> Bool {
     let address = notification.instructionPointer
     let bootstrap = Bootstrap(
-      base: area.base, size: area.mappedSize, before: call, notification.arguments, at: address)
+      base: area.base, size: area.mappedSize, before: call, notification.arguments, at: address,
+      enters: entersArea(notification, call, thread))
     state = .absent
     guard
       let room = CodeMapping.room(behind: address, of: notification.tid),
@@ -177,7 +225,7 @@ extension Receiver {
     }
     guard code.starts(with: instruction) else { return false }
     let injection = Injection(
-      address: address, code: Array(code.dropFirst(instruction.count)),
+      address: address, call: call, code: Array(code.dropFirst(instruction.count)),
       reportEnd: address.advanced(by: bootstrap.reportEnd))
     do throws(Errno) {
       try memory.writeCode(address, bytes: bootstrap.bytes)

@@ -46,6 +46,7 @@ final class LookingCaller: TransactionHost, CallerState {
         arguments[1] = UInt64(UInt32(bitPattern: group))
       }
     case .kill: break
+    case .sysinfo: return lookAtMachine(RemoteAddress(rawValue: arguments.a))
     default: return .failure(.noFunction)
     }
     let result = CLinux_syscall(
@@ -53,6 +54,23 @@ final class LookingCaller: TransactionHost, CallerState {
       arguments.f)
     return result < 0
       ? .failure(Errno(rawValue: Int32(truncatingIfNeeded: -result))) : .success(result)
+  }
+
+  /// Source: sysinfo(2), `struct sysinfo` on 64-bit machines.
+  private func lookAtMachine(_ answer: RemoteAddress) -> CallResult {
+    withUnsafeTemporaryAllocation(byteCount: 112, alignment: 8) { buffer in
+      let address = UInt64(UInt(bitPattern: buffer.baseAddress))
+      let result = CLinux_syscall(Int(Syscall.sysinfo.rawValue), address, 0, 0, 0, 0, 0)
+      guard result == 0 else {
+        return .failure(Errno(rawValue: Int32(truncatingIfNeeded: -result)))
+      }
+      do throws(Errno) {
+        try write(UnsafeRawBufferPointer(buffer), to: answer)
+        return .success(0)
+      } catch {
+        return .failure(error)
+      }
+    }
   }
 
   func processGroup(

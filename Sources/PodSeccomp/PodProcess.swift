@@ -251,6 +251,8 @@ final class PodProcess: Sendable {
   private struct State {
     var space: AddressSpace
     var threads: Set<Int32> = []
+    static let fewThreads = 16
+    var sweptFrom = fewThreads
     var dumpable: Int32?
     var launch: Launch?
     var launchID: UInt32?
@@ -291,6 +293,23 @@ final class PodProcess: Sendable {
       defer { state.threads = [] }
       return state.threads
     }
+  }
+
+  /// Whether it may have more than one thread, of some of which nobody may have heard.
+  var mayHaveThreads: Bool {
+    // Where there is an area, nobody tells of threads, nor of their ends.
+    guard space.hasArea else { return threads.count > 1 }
+    var status = stat()
+    // A directory has two links more than directories in it. Source: proc_pid_task(5).
+    return stat("/proc/\(tgid)/task", &status) != 0 || status.st_nlink != 3
+  }
+
+  /// Its threads, when there are so many more than the last time that it is worth while to look which are there; else nil.
+  func threadsToSweep() -> Set<Int32>? {
+    state.withLock { $0.threads.count < $0.sweptFrom ? nil : $0.threads }
+  }
+  func hasSwept() {
+    state.withLock { $0.sweptFrom = max(State.fewThreads, 2 * $0.threads.count) }
   }
 
   /// What the program set with `PR_SET_DUMPABLE`.
@@ -403,6 +422,7 @@ final class PodProcess: Sendable {
 
   /// Whether it was told how it ended.
   var isReported: Bool { state.withLock { $0.isReported } }
+
   /// - Returns: Whether nobody has told how it ended.
   func markReported() -> Bool {
     state.withLock { state in

@@ -172,7 +172,7 @@ extension Receiver {
     {
       supervisor.expectHandler(of: arguments.int(2), in: arguments.int(1))
     }
-    let withSignals = Self.choosesThread(call) && host.thread.process.threads.count > 1
+    let withSignals = Self.choosesThread(call) && host.thread.process.mayHaveThreads
     return try supervisor.whilePinned(call, arguments, by: host.thread) {
       () throws(Errno) -> CallResult in
       switch try attached.perform(call, arguments, withSignals: withSignals) {
@@ -348,13 +348,13 @@ extension Receiver {
       call, arguments, at: instruction, keeping: waits ? Gate.firstReport(of: call) : nil,
       makesTask: true
     ) { child in
-      let isBound =
-        (try? transaction.bindNewborn(PhysicalName(rawValue: child.tid))) != nil
-      if isBound {
-        supervisor.born(child, of: host.thread, birth)
-      } else {
-        // Only a thread can find no name here: the pod is full. It must not run unnamed.
-        _ = Glibc.kill(child.tid, SIGKILL)
+      supervisor.adoption.withLock {
+        if (try? transaction.bindNewborn(PhysicalName(rawValue: child.tid))) != nil {
+          supervisor.born(child, of: host.thread, birth)
+        } else {
+          // Only a thread can find no name here: the pod is full. It must not run unnamed.
+          _ = Glibc.kill(child.tid, SIGKILL)
+        }
       }
       return waits
     }

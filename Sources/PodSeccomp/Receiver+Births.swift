@@ -80,15 +80,44 @@ extension Receiver {
   func endBirth(_ notification: Notification, _ thread: PodThread) {
     let words = notification.arguments
     let kernel = CallResult(word: words.d)
-    let result = supervisor.births.end(
-      Int32(truncatingIfNeeded: words.c), PhysicalName(rawValue: thread.tid),
-      stack: RemoteAddress(rawValue: words.e), kernel, supervisor
-    ) { birth, name in
-      if birth.flags & CloneFlags.parentSetTID != 0, birth.flags & CloneFlags.pidfd == 0 {
-        store(name, at: birth.words.maker, of: birth, notification)
+    let result = supervisor.adoption.withLock {
+      supervisor.births.end(
+        Int32(truncatingIfNeeded: words.c), PhysicalName(rawValue: thread.tid),
+        stack: RemoteAddress(rawValue: words.e), kernel, supervisor
+      ) { birth, name in
+        if birth.flags & CloneFlags.parentSetTID != 0, birth.flags & CloneFlags.pidfd == 0 {
+          store(name, at: birth.words.maker, of: birth, notification)
+        }
       }
     }
     answer(notification, result ?? kernel.flatMap { nameOfChild($0, of: thread) })
+  }
+
+  /// A maker says whom the kernel has made for it, and whom it had not announced.
+  func nameMade(_ notification: Notification, _ thread: PodThread) {
+    let words = notification.arguments
+    let newborn = PhysicalName<ProcessID>(rawValue: Int32(truncatingIfNeeded: words.d))
+    let process = PhysicalName<ProcessID>(rawValue: thread.process.tgid)
+    let call = UInt16(truncatingIfNeeded: words.c >> 32)
+    let flags =
+      call == Syscall.vfork.rawValue
+      ? CloneFlags.vm | CloneFlags.vfork : words.c & 0xFFFF_FFFF
+    guard newborn.rawValue > 0 else {
+      answer(notification, .failure(.invalidArgument))
+      return
+    }
+    let name = UnannouncedBirth.name(
+      of: newborn, flags, by: thread.process.name, process,
+      since: Int32(truncatingIfNeeded: words.e), names: supervisor.names, supervisor)
+    if let name {
+      answer(notification, .success(Int(name.rawValue)))
+      return
+    }
+    // It must not run unnamed. Its maker waits for the answer, and nobody else waits for it.
+    if supervisor.kinship(of: newborn)?.parent == process {
+      _ = Glibc.kill(newborn.rawValue, SIGKILL)
+    }
+    answer(notification, .failure(.resourceTemporarilyUnavailable))
   }
 
   /// The name of a child that the kernel has made, by what the kernel says of it: nobody knows any more of a birth that so many
@@ -147,8 +176,14 @@ extension Receiver {
       return
     }
     if let thread = supervisor.thread(notification.tid), supervisor.isThere(thread) {
-      // Its maker has told of it, and of its own end since; or it isn't one.
-      answer(notification, .success(Int(supervisor.caller(thread).thread.rawValue)))
+      // Its maker has told of it, and of its own end since; or somebody else has needed its name; or it isn't one.
+      let name = VirtualName<ProcessID>(rawValue: supervisor.caller(thread).thread.rawValue)
+      if let birth = supervisor.births.announced(ticket) ?? supervisor.births.orphaned(ticket),
+        birth.flags & CloneFlags.childSetTID != 0
+      {
+        store(name, at: birth.words.own, of: birth, notification)
+      }
+      answer(notification, .success(Int(name.rawValue)))
     } else if let thread = supervisor.adopt(notification.tid) {
       let name = VirtualName<ProcessID>(rawValue: supervisor.caller(thread).thread.rawValue)
       guard confirm(notification, name) else { return }
@@ -167,7 +202,8 @@ extension Receiver {
   /// - Returns: nil when it is nobody's child.
   func takeInNewborn(_ notification: Notification) -> PodThread? {
     guard supervisor.area != nil else { return nil }
-    let named = (try? name(notification, ticket: nil)) ?? nil
+    let named =
+      supervisor.namesLate ? nil : (try? name(notification, ticket: nil)) ?? nil
     // Nobody has announced it: any program can make a child where the page's code is.
     let taken =
       named != nil ? supervisor.thread(notification.tid) : supervisor.adopt(notification.tid)
@@ -189,16 +225,18 @@ extension Receiver {
   private func name(
     _ notification: Notification, ticket: Int32?
   ) throws(Errno) -> VirtualName<ProcessID>? {
-    try supervisor.births.born(
-      PhysicalName(rawValue: notification.tid), ticket, supervisor
-    ) { settlesMakers, birth, name in
-      if settlesMakers, birth.flags & CloneFlags.parentSetTID != 0,
-        birth.flags & CloneFlags.pidfd == 0
-      {
-        store(name, at: birth.words.maker, of: birth, notification)
-      }
-      if birth.flags & CloneFlags.childSetTID != 0 {
-        store(name, at: birth.words.own, of: birth, notification)
+    try supervisor.adoption.withLock { () throws(Errno) in
+      try supervisor.births.born(
+        PhysicalName(rawValue: notification.tid), ticket, supervisor
+      ) { settlesMakers, birth, name in
+        if settlesMakers, birth.flags & CloneFlags.parentSetTID != 0,
+          birth.flags & CloneFlags.pidfd == 0
+        {
+          store(name, at: birth.words.maker, of: birth, notification)
+        }
+        if birth.flags & CloneFlags.childSetTID != 0 {
+          store(name, at: birth.words.own, of: birth, notification)
+        }
       }
     }
   }
@@ -206,12 +244,18 @@ extension Receiver {
   // MARK: Waits
 
   func endWait(_ notification: Notification, _ thread: PodThread) {
-    let words = notification.arguments
+    let result = shownChild(notification, thread)
+    // Who has been waited for shares no memory any more.
     patchWaitingSites(of: notification, thread)
+    answer(notification, result)
+  }
+
+  /// What the caller of a wait is shown of its answer.
+  private func shownChild(_ notification: Notification, _ thread: PodThread) -> CallResult {
+    let words = notification.arguments
     guard case .success(let number) = CallResult(word: words.d) else {
       supervisor.reapGone(childrenOf: thread.process.name)
-      answer(notification, CallResult(word: words.d))
-      return
+      return CallResult(word: words.d)
     }
     let physical = PhysicalName<ProcessID>(rawValue: Int32(truncatingIfNeeded: number))
     let isReaped = words.f != 0
@@ -220,10 +264,10 @@ extension Receiver {
       if isReaped,
         let name = supervisor.births.lose(
           physical, of: PhysicalName(rawValue: thread.process.tgid))
-          ?? supervisor.nameLost()
+          ?? supervisor.names.processes.lostChild(
+            physical, of: thread.process.name, since: nil)
       {
-        answer(notification, .success(Int(name.rawValue)))
-        return
+        return .success(Int(name.rawValue))
       }
       // It stands still, or is a zombie still, and hasn't said that it is there. The kernel knows whose child it is; by the
       // caller's word alone anybody outside would be of the pod.
@@ -247,7 +291,7 @@ extension Receiver {
     // Who was stopped when the page looked may have ended before it was waited for.
     let name = transaction.showChild(physical, isReaped: isGone)
     // Who had no name since the pod is full, and is nobody any more: 0 would mean that there was none.
-    answer(notification, .success(Int(name == 0 ? physical.rawValue : name)))
+    return .success(Int(name == 0 ? physical.rawValue : name))
   }
 }
 
@@ -286,8 +330,15 @@ extension Supervisor: BirthWitness {
 
   /// Takes in a task that has been made, and hasn't said so.
   func takeInEarly(_ tid: Int32) -> PodThread? {
-    if (try? births.bind(PhysicalName(rawValue: tid), self)) ?? nil != nil { return thread(tid) }
-    return adopt(tid)
+    adoption.withLock {
+      // Where nobody need announce births, one who says nothing is of none that was announced.
+      if !namesLate,
+        (try? births.bind(PhysicalName(rawValue: tid), self)) ?? nil != nil
+      {
+        return thread(tid)
+      }
+      return adopt(tid)
+    }
   }
 
   /// The name of a child that was killed before it could say that it is there, as was its maker, and that was waited for:
@@ -324,45 +375,19 @@ extension Supervisor: BirthWitness {
 
   /// Whether a task belongs to a process of the pod, or is the child of one, or of init. Nobody outside is.
   func isOfFamily(_ task: PhysicalName<ProcessID>) -> Bool {
-    guard let kinship = kinship(of: task) else { return false }
-    let relative = kinship.process == task ? kinship.parent : kinship.process
-    return relative.rawValue == podInit.processID || process(relative.rawValue)?.isThere == true
+    var last: Kinship?
+    while let kinship = kinship(of: task), kinship != last {
+      let relative = kinship.process == task ? kinship.parent : kinship.process
+      if relative.rawValue == podInit.processID { return true }
+      if process(relative.rawValue)?.isThere == true { return true }
+      // Its parent may have ended since, and the kernel have given it to another.
+      last = kinship
+    }
+    return false
   }
 
   /// Whether a number is that of a process of the pod, or was lately.
   func knows(_ process: PhysicalName<ProcessID>) -> Bool {
     self.process(process.rawValue) != nil || names.processes.virtual(of: process) != nil
-  }
-
-  /// Takes in a task of the pod that waits for an answer and whose birth nobody knows any more: its maker was killed.
-  ///
-  /// - Returns: nil when its process isn't known, or there is no name for it.
-  func adopt(_ tid: Int32) -> PodThread? {
-    let physical = PhysicalName<ProcessID>(rawValue: tid)
-    guard let kinship = kinship(of: physical) else { return nil }
-    let isThread = kinship.process != physical
-    let relative = isThread ? kinship.process : kinship.parent
-    let isInits = !isThread && relative.rawValue == podInit.processID
-    let family = process(relative.rawValue)
-    guard isInits || family?.isThere == true else { return nil }
-    let maker = Caller(
-      thread: VirtualName(rawValue: 0), process: family?.name ?? ProcessTable.initial,
-      physicalThread: PhysicalName(rawValue: relative.rawValue))
-    let session = getsid(tid)
-    do throws(NameError) {
-      let name = try names.processes.initialize(
-        physical, by: maker, isThread: isThread, sharesParent: false,
-        group: isThread ? nil : try? physical.group(),
-        session: session > 0 ? PhysicalName(rawValue: session) : nil)
-      if isThread, let family { return add(thread: tid, of: family) }
-      let space = family.map { AddressSpace(copying: $0.space) } ?? AddressSpace()
-      let process = add(process: tid, name, space)
-      process.mayBeOutOfReach = true
-      if family?.hasOwnFilters ?? false { filtersCalls(process) }
-      setup.events(.started(name, physical, parent: maker.process))
-      return thread(tid)
-    } catch {
-      return nil
-    }
   }
 }

@@ -33,6 +33,8 @@ extension Receiver {
     case POD_HYPERCALL_BIRTH_SLEEPS: sleepThroughBirth(notification, thread)
     case POD_HYPERCALL_BIRTH_WAKES: wakeFromBirth(notification, thread)
     case POD_HYPERCALL_BIRTH_END: endBirth(notification, thread)
+    case POD_HYPERCALL_MADE: nameMade(notification, thread)
+    case POD_HYPERCALL_ARRIVED: arrive(notification, thread)
     case POD_HYPERCALL_WAITED:
       // It may have to wait for what somebody else is to hear.
       slowly(notification) { endWait(notification, thread) }

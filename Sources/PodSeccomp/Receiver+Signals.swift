@@ -20,16 +20,25 @@ extension Receiver {
       return
     }
     let arguments = notification.arguments
-    let action = RemoteAddress(rawValue: arguments.b)
-    // Stubs make calls that filters of the program's own may kill for.
-    let needsStub =
-      !action.isNull && !thread.process.hasOwnFilters && needsStub(action, of: notification.tid)
+    let needsStub = needsStub(notification, thread)
     let signal = arguments.int(0)
+    let mayHaveStub = arguments.c != 0 && space.mayHaveStub(signal)
+    // From a patched site stubs come unheard: what may have had one is looked at first.
+    if patchSite(of: notification, .rt_sigaction, thread) { return }
     if needsStub { space.expectStub(signal) }
-    if needsStub || arguments.c != 0 && space.mayHaveStub(signal) {
+    if needsStub || mayHaveStub {
       return slowly(notification) { attend(notification, .rt_sigaction, thread, inArea: true) }
     }
     letPass(notification)
+  }
+
+  /// Whether a handler that is to be set gets a stub.
+  func needsStub(_ notification: Notification, _ thread: PodThread) -> Bool {
+    let action = RemoteAddress(rawValue: notification.arguments.b)
+    // Stubs make calls that filters of the program's own may kill for, and embedders see the program's own calls.
+    return !action.isNull && !thread.process.hasOwnFilters
+      && !supervisor.names.interposers.contains { $0.calls.contains(.rt_sigaction) }
+      && needsStub(action, of: notification.tid)
   }
 
   /// Whether an action that is to be set names a handler, as far as can be seen.

@@ -172,6 +172,14 @@ final class Receiver {
     guard identity != .none,
       let caller = supervisor.names.processes.caller(PhysicalName(rawValue: notification.tid))
     else { return nil }
+    if caller.thread.rawValue != caller.process.rawValue {
+      // Nobody tells of a thread's end, and its number may be somebody else's.
+      guard
+        let process = supervisor.names.processes.space.physical(
+          of: VirtualName<ProcessID>(rawValue: caller.process.rawValue)),
+        supervisor.isThread(notification.tid, of: process.rawValue)
+      else { return nil }
+    }
     if supervisor.expectsHandlers, identity == .process,
       let thread = supervisor.thread(notification.tid), supervisor.isInHandler(thread)
     {
@@ -219,6 +227,11 @@ final class Receiver {
     }
     if isNewborn(notification, call, arguments) { return greetNewborn(notification) }
     guard var thread = supervisor.thread(tid) else { return serveUnknown(notification, call) }
+    // Nobody tells of a thread's end, and its number may be somebody else's.
+    if tid != thread.process.tgid, !supervisor.isThread(tid, of: thread.process.tgid) {
+      supervisor.lose(thread)
+      return serveUnknown(notification, call)
+    }
     if thread.process.hasExecUnderWay {
       supervisor.settleExec(of: thread.process)
       thread = supervisor.thread(tid) ?? thread
@@ -267,7 +280,9 @@ final class Receiver {
 
   private func dispatch(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
     let arguments = notification.arguments
-    if supervisor.patchesSites, patchSite(of: notification, call, thread) { return }
+    if supervisor.patchesSites, call != .rt_sigaction, patchSite(of: notification, call, thread) {
+      return
+    }
     switch call {
     case .execve, .execveat:
       guard passesInterposers(notification, call, thread) else { return }
@@ -404,7 +419,7 @@ final class Receiver {
     _ call: Syscall, _ arguments: CallArguments, _ supervisor: Supervisor
   ) -> Bool {
     switch call {
-    case .getppid, .getpgrp, .getpgid, .getsid, .sched_getscheduler: true
+    case .getppid, .getpgrp, .getpgid, .getsid, .sched_getscheduler, .sysinfo: true
     case .getpriority: arguments.int(0) != 2
     case .ioprio_get: arguments.int(0) != 3
     case .kill: arguments.int(1) == 0 && arguments.int(0) > 0 && !supervisor.mayVaryCredentials

@@ -89,4 +89,14 @@ extension PodSetup {
     let isSeen = names.interposers.contains { !$0.calls.isDisjoint(with: Bootstrap.calls) }
     return isSeen ? nil : names.processes.space.memory as? PodArea
   }
+
+  /// Whether tasks may be made without anybody's being told: nobody wants to see that, nor has chosen their names.
+  var namesLate: Bool {
+    let births: Set<Syscall> = [.fork, .vfork, .clone]
+    // A thread's name is its number, whatever numbers the kernel gives. Source: include/linux/threads.h, `PID_MAX_LIMIT`.
+    let highest: Int32 = (1 << 22) - 1
+    return area != nil && configuration.restoredNames == nil
+      && names.processes.space.range.upperBound >= highest
+      && !names.interposers.contains { !$0.calls.isDisjoint(with: births) }
+  }
 }

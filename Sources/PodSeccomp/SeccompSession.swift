@@ -40,6 +40,7 @@ final class SeccompSession: BackendSession {
     do throws(Errno) {
       try setup.area?.write(
         rules: SupervisionFilter.pageRules(for: setup, isScoped: machine.hasSignalScope))
+      if setup.namesLate { setup.area?.nameLate() }
     } catch {
       throw PodError(
         .invalidConfiguration, "the boundary table doesn't fit into the pod's processes",
@@ -78,6 +79,7 @@ final class SeccompSession: BackendSession {
     _ = CLinux_seccomp_set_flags(
       supervisor.listener.rawValue, CLinux_SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
     let ended = Promise<Void>()
+    if setup.namesLate { setup.names.processes.expect(supervisor) }
     do throws(Errno) {
       try supervisor.enterInit()
       HostReports.look(with: supervisor.launcher)
@@ -158,9 +160,13 @@ struct Watcher {
   mutating func run() {
     while true {
       do throws(Errno) {
+        let mayWait = unwaited.isEmpty && unwatched.isEmpty ? -1 : pause
+        let looks = supervisor.lateWatches.areLookedAt
+        let isShort = looks && (mayWait < 0 || mayWait > LateWatches.moment)
         let report = try supervisor.podInit.nextReport(
-          milliseconds: unwaited.isEmpty && unwatched.isEmpty ? -1 : pause)
-        if let report { hear(report) } else { pause = min(pause * 2, Self.longest) }
+          milliseconds: isShort ? LateWatches.moment : mayWait)
+        if let report { hear(report) } else if !isShort { pause = min(pause * 2, Self.longest) }
+        supervisor.watchLate()
         // Thousands that end at once are not all looked at for each of them.
         guard report == nil || ContinuousClock.now >= nextLook else { continue }
         let begin = ContinuousClock.now

@@ -21,8 +21,11 @@ public import SystemPackage
 /// Source: DESIGN.md §5; seccomp_unotify(2).
 package enum SupervisionFilter {
   /// Calls in which no name crosses and which the supervisor still has to see: an exec, because a short attach attends
-  /// it, and the end of a thread, which nothing else reports.
-  package static let watched: Set<Syscall> = [.execve, .execveat, .exit]
+  /// it.
+  package static let watched: Set<Syscall> = [.execve, .execveat]
+
+  /// Such a call where there is no page: the end of a thread. Where there is one, threads are mostly nobody's business.
+  package static let watchedWithoutPage: Set<Syscall> = [.exit]
 
   /// Calls that the supervisor has to see where there is a page, unless the page makes them: those that set handlers, which
   /// get stubs there.
@@ -113,7 +116,8 @@ package enum SupervisionFilter {
     page: RemoteAddress?, isScoped: Bool, paths: PathViews
   ) -> FilterRules {
     var rules = BoundaryFilter.rules(
-      for: table, interposers: interposers, watched: watched, interposed: .notify,
+      for: table, interposers: interposers,
+      watched: page == nil ? watched.union(watchedWithoutPage) : watched, interposed: .notify,
       reportsRefusals: reportsRefusals, page: page, watchedOutside: watchedOutside,
       isScoped: isScoped, isIdle: paths.isIdle)
     let hypercall = UInt32(Syscall.getpid.rawValue)

@@ -26,6 +26,11 @@ final class Supervisor: Sendable {
   let identities: [Identity]
   let pool: ReceiverPool
   let attendance = Attendance()
+  let lateWatches = LateWatches()
+  /// Whether tasks may be made without anybody's being told.
+  let namesLate: Bool
+  /// Held by who takes in a task.
+  let adoption = Adoption()
   /// What the page's code in the pod's processes has begun.
   let births = PageBirths()
   /// What of the pod lies in its processes; nil where nothing does.
@@ -94,6 +99,7 @@ final class Supervisor: Sendable {
     pool = ReceiverPool()
     filterCount = ProcessStatus.Disturbances(of: launcher)?.filters ?? 0
     area = setup.area
+    namesLate = setup.namesLate
     gaining =
       keepsCallers && setup.area != nil
       ? SupervisionFilter.gainingCalls(for: setup, isScoped: isScoped) : []
@@ -273,8 +279,7 @@ final class Supervisor: Sendable {
   /// Whether a thread that asks still is who had its number, as the kernel says: some stay known for a while, or until the
   /// end of their process is told.
   func isThere(_ thread: PodThread) -> Bool {
-    ProcessStatus.number("Tgid", of: thread.tid) == Int(thread.process.tgid)
-      && thread.process.isThere
+    isThread(thread.tid, of: thread.process.tgid) && thread.process.isThere
   }
 
   /// Whether a task is a process, and the launcher may have made it.
@@ -310,10 +315,13 @@ final class Supervisor: Sendable {
     setup.events(.credentialsChanged(process.name))
   }
 
-  /// Takes in a process that stands still, and lets init watch for its end.
-  func add(process tgid: Int32, _ name: VirtualName<ProcessID>, _ space: AddressSpace)
-    -> PodProcess
-  {
+  /// Takes in a process, and lets init watch for its end.
+  ///
+  /// - Parameter maySoonEnd: Whether it may have ended before anybody needs to watch it.
+  func add(
+    process tgid: Int32, _ name: VirtualName<ProcessID>, _ space: AddressSpace,
+    maySoonEnd: Bool = false
+  ) -> PodProcess {
     let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(tgid, 0))
     let identity =
       pidfd.rawValue >= 0 ? ProcessIdentity(pidfd: pidfd.rawValue, tgid: tgid) : nil
@@ -330,15 +338,31 @@ final class Supervisor: Sendable {
     if let former { processEnded(former) }
     if let word = identity?.word { try? names.processes.space.setIdentity(word, of: name) }
     add(thread: tgid, of: process)
-    if pidfd.rawValue >= 0 {
-      do throws(Errno) {
-        try podInit.watch(pidfd: pidfd.rawValue, tag: process.tag)
-      } catch {
-        if !isEnding { fail("the pod's init can't watch a process: \(error)") }
+    if pidfd.rawValue < 0 { return process }
+    if maySoonEnd {
+      let copy = pidfd.release()
+      if let wakes = lateWatches.add(pidfd: copy, tag: process.tag) {
+        if wakes, !podInit.wake() { watchLate(all: true) }
+      } else {
+        watch(copy, tag: process.tag)
+        Glibc.close(copy)
       }
+    } else {
+      watch(pidfd.rawValue, tag: process.tag)
     }
     return process
   }
+
+  private func watch(_ pidfd: Int32, tag: UInt64) {
+    do throws(Errno) {
+      try podInit.watch(pidfd: pidfd, tag: tag)
+    } catch {
+      if !isEnding { fail("the pod's init can't watch a process: \(error)") }
+    }
+  }
+
+  /// Lets init watch those that didn't end soon.
+  func watchLate(all: Bool = false) { lateWatches.look(all: all) { watch($0, tag: $1) } }
 
   @discardableResult
   func add(thread tid: Int32, of process: PodProcess) -> PodThread {
@@ -355,6 +379,8 @@ final class Supervisor: Sendable {
   }
 
   /// Nobody has the number any more, or somebody else has.
+  func forget(_ thread: PodThread) { drop(thread) }
+
   private func drop(_ thread: PodThread) {
     threads.withLock { threads in
       if threads[thread.tid] === thread { threads[thread.tid] = nil }
@@ -409,6 +435,8 @@ final class Supervisor: Sendable {
       add(thread: newborn.physical.rawValue, of: maker)
       return
     }
+    // By somebody who needed its name before.
+    if let known = process(newborn.physical.rawValue), known.name == newborn.virtual { return }
     if sharesMemory { maker.space.share() }
     let process = add(
       process: newborn.physical.rawValue, newborn.virtual,
@@ -453,7 +481,7 @@ final class Supervisor: Sendable {
 
   /// A thread is about to get one of ``LibrarySignal``.
   func expectHandler(of signal: Int32, in tid: Int32) {
-    guard let thread = thread(tid), thread.expectHandler(of: signal) else { return }
+    guard let thread = thread(tid) ?? adopt(tid), thread.expectHandler(of: signal) else { return }
     expectedHandlers.add(1, ordering: .relaxed)
   }
 
@@ -529,14 +557,17 @@ final class Supervisor: Sendable {
       case .wait4 where result > 0:
         let word = RemoteAddress(rawValue: transaction.physicalArguments[1])
         let status = word.isNull ? nil : try? transaction.read(Int32.self, at: word)
-        waited(
-          for: Int32(truncatingIfNeeded: result), status: status, by: host.thread.process.name)
+        let child = Int32(truncatingIfNeeded: result)
+        let isReaped = status.map { $0 & 0xFF != 0x7F && $0 != 0xFFFF } ?? true
+        meet(child, of: host.thread.process, isReaped: isReaped)
+        waited(for: child, status: status, by: host.thread.process.name)
       case .waitid:
         let info = RemoteAddress(rawValue: transaction.physicalArguments[2])
         guard
           let child = try? transaction.read(
             Int32.self, at: info.advanced(by: SignalInfo.senderOffset)), child > 0
         else { return }
+        meet(child, of: host.thread.process, isReaped: kill(child, 0) != 0 && errno == ESRCH)
         waited(for: child, status: nil, by: host.thread.process.name)
       default: break
       }
@@ -643,6 +674,7 @@ final class Supervisor: Sendable {
 
   func forget(_ process: PodProcess) {
     process.forget()
+    lateWatches.remove(tag: process.tag)
     processes.withLock { processes in
       processes.byTag[process.tag] = nil
       if processes.byNumber[process.tgid] === process { processes.byNumber[process.tgid] = nil }
@@ -699,8 +731,9 @@ final class Supervisor: Sendable {
 
   /// Takes note of an end, once, and tells of it as soon as it is known how.
   func processEnded(_ process: PodProcess, _ status: TerminationStatus? = nil) {
-    // Whose status was told has been waited for, and there is nothing to look at.
-    let end = status == nil ? ProcessEnd(of: process) : nil
+    let end =
+      status == nil && !process.isReported || process.hasExecUnderWay
+      ? ProcessEnd(of: process) : nil
     if process.hasExecUnderWay {
       settleExec(ofEnded: process, wasMadeOnly: end?.wasMadeOnly)
     }
@@ -747,6 +780,7 @@ final class Supervisor: Sendable {
   /// Gives up the name of a process that the kernel has reaped by itself.
   ///
   /// - Returns: Whether nobody can wait for it any more.
+  @discardableResult
   func reapIfGone(_ process: PodProcess) -> Bool {
     if process.isThere { return false }
     // Init tells of its own children when it has waited for them.

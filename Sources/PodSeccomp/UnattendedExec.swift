@@ -124,7 +124,7 @@ extension Receiver {
   /// - Returns: Whether it does.
   func leaveExec(_ notification: Notification, _ thread: PodThread) -> Bool {
     let process = thread.process
-    guard thread.tid == process.tgid, process.threads == [thread.tid], !process.speaksForInit,
+    guard thread.tid == process.tgid, !process.mayHaveThreads, !process.speaksForInit,
       let exec = UnattendedExec(notification, of: process, supervisor.area)
     else { return false }
     // Noted first: the next call may come to another receiver before this one goes on.

@@ -19,25 +19,25 @@ enum Bounds {
     CallBound("epoll-socket", 0, 0, 0),
     CallBound("futex", 0, 0, 0),
     CallBound("sendmsg+recvmsg", 0, 0, 0),
-    CallBound("fork+wait", 4, 0, 0),
-    CallBound("fork+exec+wait", 5, 0, 0),
-    CallBound("vfork+wait", 6, 0, 0),
-    CallBound("vfork+exec+wait", 8, 1, 0),
-    CallBound("spawn+wait", 64, 1.2, 0),
-    CallBound("thread+join", 4, 0, 0),
+    CallBound("fork+wait", 2, 0, 0),
+    CallBound("fork+exec+wait", 3.1, 0, 0),
+    CallBound("vfork+wait", 2, 0, 0),
+    CallBound("vfork+exec+wait", 2, 0, 0),
+    CallBound("spawn+wait", 2, 0, 0),
+    CallBound("thread+join", 0, 0, 0),
   ]
 
   /// Of one more `sh -c :` of a shell.
-  static let shell = CallBound("sh -c :", 18.1, 2, 1)
+  static let shell = CallBound("sh -c :", 9.1, 2, 1)
 
   /// Of one more C file that make compiles.
-  static let compilation = CallBound("cc -c", 54, 9, 3)
+  static let compilation = CallBound("cc -c", 30, 9, 3)
 
   /// Of a pod that runs /bin/true, from its start to its end.
   static let launch = CallBound("/bin/true", 7, 1, 0)
 
   /// Of the host program's memory, in bytes, for one more process of a pod.
-  static let bytesPerProcess = 2_500
+  static let bytesPerProcess = 1_700
 
   /// Threads that wait for a pod's calls: after a launch, and after a hundred shells, one after the other.
   static let receivers = (afterLaunch: 4, afterShells: 8)
@@ -50,16 +50,16 @@ enum Bounds {
   /// table another one has takes 21 more, which depends on the numbers that the test's processes got: there is room for two.
   static let page: [String: (instructions: Int, systemCalls: Int)] = [
     "getpid": (99, 0),
-    "gettid": (364, 1),
+    "gettid": (386, 1),
     "getppid": (412, 1),
-    "getpgrp": (252, 0),
-    "getpgid(pid)": (280, 0),
-    "getsid(0)": (256, 0),
+    "getpgrp": (255, 0),
+    "getpgid(pid)": (283, 0),
+    "getsid(0)": (259, 0),
     "kill(own,0)": (279, 1),
     "kill(0,0)": (274, 1),
     // Signals wait in it, so that it isn't counted.
     "kill(child,0)": (0, 0),
-    "TIOCGPGRP": (323, 1),
+    "TIOCGPGRP": (302, 1),
     "umask": (96, 1),
   ]
 }

@@ -151,7 +151,8 @@ internal import Testing
     #expect(model.call(.getpid) == .success(2))
     #expect(model.asked == [])
     // Nobody had looked before.
-    model.cache = pod_page_cache(process: 0, sharers: 1)
+    model.cache = pod_page_cache()
+    model.cache.sharers = 1
     model.serve(child)
     #expect(model.call(.getpid) == .success(3))
     #expect(model.cache.process == 0)

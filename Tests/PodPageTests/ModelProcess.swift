@@ -114,6 +114,25 @@ final class ModelProcess: @unchecked Sendable {
       .assumingMemoryBound(to: pod_page_cache.self)
   }
 
+  /// Whether newborns get their names when somebody first needs them.
+  var namesLate: Bool {
+    get { machinePointer.pointee & UInt64(POD_MACHINE_NAMES_LATE.rawValue) != 0 }
+    set { machinePointer.pointee = newValue ? UInt64(POD_MACHINE_NAMES_LATE.rawValue) : 0 }
+  }
+
+  private var machinePointer: UnsafeMutablePointer<UInt64> {
+    (UnsafeMutableRawPointer(base) + Int(POD_AREA_MACHINE)).assumingMemoryBound(to: UInt64.self)
+  }
+
+  /// Makes a place for a sleeping maker somebody's.
+  func occupySleeper(_ index: Int, owner: UInt64) {
+    let offset =
+      MemoryLayout<pod_page_cache>.offset(of: \.sleepers) ?? 0
+    let sleepers = (UnsafeMutableRawPointer(cachePointer) + offset)
+      .assumingMemoryBound(to: pod_page_sleeper.self)
+    sleepers[index].owner = owner
+  }
+
   /// Makes a call of the program's.
   ///
   /// - Returns: What the program sees.

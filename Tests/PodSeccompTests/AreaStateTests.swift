@@ -14,7 +14,7 @@ struct AreaStateTests {
       let space = AddressSpace(count, getsArea: true)
       #expect(space.awaitsArea && !space.hasArea && !count.isEmpty)
       space.withArea { state in
-        state = .onItsWay(Injection(address: .null, code: [], reportEnd: .null))
+        state = .onItsWay(Injection(address: .null, call: .fork, code: [], reportEnd: .null))
       }
       #expect(space.awaitsArea && !space.hasArea && !count.isEmpty)
       space.withArea { $0 = end }

@@ -156,7 +156,7 @@ struct CallSiteTests {
     #expect(sites.sites(in: short).isEmpty)
     for call in Syscall.allCases {
       let isBirthOrWait = [Syscall.fork, .vfork, .clone, .wait4, .waitid].contains(call)
-      #expect(KnownSites.savesAttach(call) == isBirthOrWait)
+      #expect(KnownSites.hold(call) == isBirthOrWait)
     }
   }
 }

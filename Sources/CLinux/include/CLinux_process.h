@@ -52,6 +52,19 @@ static inline int CLinux_pidfd_send_signal(int pidfd, int signal, siginfo_t *inf
   return (int)CLinux_result(syscall(SYS_pidfd_send_signal, pidfd, signal, info, flags));
 }
 
+// PIDFD_GET_INFO, since Linux 6.13: the process of a task that has a pidfd, and its parent. Older headers lack it.
+static inline int CLinux_pidfd_family(int pidfd, pid_t *process, pid_t *parent) {
+  struct {
+    uint64_t mask, cgroup;
+    uint32_t pid, tgid, ppid, rest[9];
+  } info = {.mask = 1};
+  _Static_assert(sizeof info == 72 || sizeof info == 64, "at least PIDFD_INFO_SIZE_VER0");
+  int result = (int)CLinux_result(ioctl(pidfd, _IOC(_IOC_READ | _IOC_WRITE, 0xFF, 11, 64), &info));
+  *process = (pid_t)info.tgid;
+  *parent = (pid_t)info.ppid;
+  return result;
+}
+
 // syscall: variadic. For calls that the supervisor makes in a program's stead.
 static inline long CLinux_syscall(long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
                                   uint64_t e, uint64_t f) {

@@ -57,7 +57,8 @@ struct pod_table {
   uint32_t pod;            // the pod's number
   uint32_t physical_buckets;
   uint32_t entries;        // where they begin, in bytes
-  uint32_t reserved[6];
+  uint32_t births;         // how many tasks have got their names; it wraps around
+  uint32_t reserved[5];
 };
 
 // The pod gives out numbers in a row, of which no two share one of so many buckets. The kernel gives the numbers of all
@@ -273,6 +274,10 @@ static inline int pod_table_is_physical_held(const struct pod_table *table, int3
     if (entry->physical_name == name && entry->holds != 0) return 1;
   }
   return 0;
+}
+
+static inline void pod_table_set_births(struct pod_table *table, uint32_t births) {
+  __atomic_store_n(&table->births, births, __ATOMIC_RELEASE);
 }
 
 static inline void pod_entry_begin(struct pod_entry *entry) {

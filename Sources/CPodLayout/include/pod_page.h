@@ -33,9 +33,12 @@
 #define POD_PAGE_SIGNAL 0x20 // a signal, from the stub whose number is in eax
 #define POD_PAGE_SITE 0x30 // a call from a patched site: the program's registers, but that rcx is the address behind the call
 #define POD_PAGE_SITE_BACK 0x40 // the same, which the program's own instruction is to make
+#define POD_PAGE_ARRIVE 0x50 // as POD_PAGE_ENTER, from the bootstrap, whose place in the program's text is to be as it was first
 
 enum pod_page_machine {
   POD_MACHINE_READS_FS = 1, // rdfsbase
+  // Births needn't be announced: newborns get their names when somebody first needs them (init-pending, in the paper's words).
+  POD_MACHINE_NAMES_LATE = 2,
 };
 
 // Stubs: number N of so many is at base + POD_AREA_STUBS + N * POD_PAGE_STUB_SIZE, its handler is word N of `handlers`.
@@ -67,7 +70,14 @@ enum pod_page_hypercall {
   POD_HYPERCALL_BIRTH_END = 20, // (ticket, or 0; result of the kernel; stack if no ticket): answers the newborn's name
   // (asked-for name or 0, physical child or negative errno, wait status, whether it was reaped): answers its name
   POD_HYPERCALL_WAITED = 21,
+  // The kernel has made somebody whom nobody announced: (flags of clone | number of the call << 32, its number, the table's
+  // count of births before). Answers its name; EAGAIN when there was none, and it was killed.
+  POD_HYPERCALL_MADE = 22,
+  POD_HYPERCALL_ARRIVED = 23, // the area is there, and the caller is behind the bootstrap
 };
+
+// So many free entries of the table are kept for newborns that haven't got their names yet: with fewer, births are announced.
+#define POD_PAGE_BIRTH_ROOM_IN_TABLE 256
 
 // How the page makes a process or a thread.
 enum pod_page_birth_kind {
@@ -81,6 +91,12 @@ enum pod_page_birth_kind {
 #define POD_PAGE_NEWBORN_SIZE 56
 // How much stack the page needs for such a call beside that.
 #define POD_PAGE_BIRTH_ROOM 512
+
+// Whether a word that clone stores a number in keeps it, since the kernel compares it with the numbers of threads: it lies in
+// the control block of the thread whose number it is (ThreadID.staysPhysical).
+static inline int pod_page_word_stays(uint64_t word, uint64_t thread_pointer) {
+  return word >= thread_pointer && word - thread_pointer < 4096;
+}
 
 // Where on its stack a newborn finds what it needs: below the red zone, so that the program can't tell.
 static inline uint64_t pod_page_birth_place(uint64_t stack) { return (stack - 128 - POD_PAGE_NEWBORN_SIZE) & ~7ull; }
@@ -97,6 +113,17 @@ static inline enum pod_page_birth_kind pod_page_birth_kind(uint64_t flags, uint6
   return POD_PAGE_BIRTH_ON_STACK;
 }
 
+// Who sleeps until its newborn is done with its memory and its stack, and what it needs when it wakes.
+struct pod_page_sleeper {
+  uint64_t owner; // the sleeping thread's physical name; 0: nobody's
+  uint64_t stack; // its struct pod_page_birth
+  uint64_t return_address;
+  uint64_t call; // flags of clone | number of the call << 32
+  uint64_t births; // the table's count of births before
+};
+// A thread has several where a signal's handler makes births, or the newborn makes one by itself.
+#define POD_PAGE_SLEEPERS 32
+
 // Zeroes after a fork: nothing is known of the process yet.
 struct pod_page_cache {
   // Whose memory it is: the slot of the process's entry << 32 | its virtual name. While that is being looked up, its physical
@@ -106,6 +133,8 @@ struct pod_page_cache {
   // How many processes made with CLONE_VM may run in this memory beside its owner. While there are any, nobody believes
   // `process`. Counted up before such a process is made.
   uint32_t sharers;
+  uint32_t reserved;
+  struct pod_page_sleeper sleepers[POD_PAGE_SLEEPERS];
 };
 
 // The boundary table, in as far as the page acts by it (BoundaryTable+Page.swift). `index[N]` is where the first row of call N

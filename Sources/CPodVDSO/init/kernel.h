@@ -53,6 +53,8 @@ enum {
   error_loop = 40,
   error_interrupted = 4,
 
+  at_working_directory = -100,
+
   fcntl_set_flags = 2,
   fcntl_dup_cloexec = 1030,
   range_cloexec = 4,

@@ -258,6 +258,13 @@ static void give_up_authority(struct launch *launch, struct pod_launch *blob) {
 
 // ---- A launch
 
+// Whether an exec would fail for lack of the file. Under supervision that costs a hundredth of an exec that fails.
+static int is_missing(const char *path, long *error) {
+  char status[144]; // struct stat, of which nothing is looked at
+  *error = call(__NR_newfstatat, at_working_directory, path, status, 0);
+  return *error == -error_no_entry || *error == -error_not_directory;
+}
+
 // As execvp does with the directories of PATH.
 static void execute(struct launch *launch, struct pod_launch *blob) {
   char **paths = strings(launch, blob, &blob->paths);
@@ -268,7 +275,10 @@ static void execute(struct launch *launch, struct pod_launch *blob) {
   give_up_authority(launch, blob);
   long result = -error_no_entry;
   int denied = 0;
+  int are_several = paths[0] && paths[1];
   for (; *paths; paths++) {
+    if (are_several && is_missing(*paths, &result))
+      continue;
     result = call(__NR_execve, *paths, arguments, environment, 0);
     if (result == -error_access)
       denied = 1;

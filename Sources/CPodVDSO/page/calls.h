@@ -76,7 +76,7 @@ enum {
 };
 
 // Source: linux/errno.h.
-enum { page_interrupted = 4, page_no_child = 10, page_invalid = 22 };
+enum { page_interrupted = 4, page_no_child = 10, page_no_room = 11, page_invalid = 22 };
 
 // A call without arguments.
 static inline long page_ask(word number) {

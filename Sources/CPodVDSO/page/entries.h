@@ -3,6 +3,12 @@
 #define POD_PAGE_ENTRIES_H
 #ifndef POD_PAGE_MODEL
 
+// What pod_page.h has in words of C.
+#define POD_PAGE_MAGIC_VALUE 0x706f642d70616765
+#define POD_HYPERCALL_ARRIVED_VALUE 23
+_Static_assert(POD_PAGE_MAGIC == POD_PAGE_MAGIC_VALUE, "");
+_Static_assert(POD_HYPERCALL_ARRIVED == POD_HYPERCALL_ARRIVED_VALUE, "");
+
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 
@@ -24,6 +30,7 @@ __asm__(".section .entries, \"ax\"\n"
         ".org " STRING(POD_PAGE_SIGNAL) "\n  jmp page_signal\n"
         ".org " STRING(POD_PAGE_SITE) "\n  jmp page_site\n"
         ".org " STRING(POD_PAGE_SITE_BACK) "\n  lea -2(%rcx), %rcx\n  jmp *%rcx\n"
+        ".org " STRING(POD_PAGE_ARRIVE) "\n  jmp page_arrive\n"
         ".org 0x80\n"
         "page_site:\n"
         "  mov %eax, %eax\n  lea -128(%rsp), %rsp\n  push %rcx\n" // the kernel looks at no more of the number
@@ -40,6 +47,16 @@ __asm__(".section .entries, \"ax\"\n"
         "  pop %rdi\n  pop %rsi\n  pop %rdx\n  pop %r10\n  pop %r8\n  pop %r9\n  popfq\n"
         // Not by rcx: it tells a call that nobody had heard of (signals.h, page_repeat).
         "  mov $0, %ecx\n  pop %r11\n  lea 128(%rsp), %rsp\n  jmp *%r11\n"
+        // No handler comes between: who has one gets no bootstrap.
+        "page_arrive:\n"
+        "  pushfq\n  push %rax\n  push %rdi\n  push %rsi\n"
+        "page_arrive_tells:\n"
+        "  movabs $" STRING(POD_PAGE_MAGIC_VALUE) ", %rdi\n  mov $" STRING(POD_HYPERCALL_ARRIVED_VALUE) ", %esi\n"
+        "  mov $39, %eax\n"
+        "  syscall\n"
+        "  cmp $-4, %rax\n  je page_arrive_tells\n"
+        "  pop %rsi\n  pop %rdi\n  pop %rax\n  popfq\n"
+        "  jmp page_enter\n"
         ".text\n");
 
 #endif

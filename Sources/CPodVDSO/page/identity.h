@@ -6,8 +6,8 @@
 
 #include "calls.h"
 
-// The words of a process's entry (ProcessTable.swift, `Link`); a thread's first is its process.
-enum { page_link_process = 0, page_link_parent = 1, page_link_group = 2, page_link_session = 3 };
+// The words of a process's entry (ProcessTable.swift, `Link`): a process's first is when it was born, a thread's is its process.
+enum { page_link_process = 0, page_link_order = 0, page_link_parent = 1, page_link_group = 2, page_link_session = 3 };
 
 // A process: its name, 0 for unknown, and where its entry is.
 struct page_process {
@@ -99,12 +99,22 @@ static inline struct pod_entry_view page_own_entry(void) {
   return view;
 }
 
+static inline int page_names_late(void) {
+  return (*(volatile uint64_t *)(page_base() + POD_AREA_MACHINE) & POD_MACHINE_NAMES_LATE) != 0;
+}
+
 // The virtual name of the calling thread; 0 for unknown.
 static __attribute__((noinline)) int32_t page_thread(void) {
   if (!page_has_rows(call_gettid)) return 0;
   struct page_process self = page_self();
-  struct pod_entry_view view = page_find_physical((int32_t)page_ask(call_gettid));
-  if (self.name == 0 || view.slot == 0) return 0;
+  int32_t physical = (int32_t)page_ask(call_gettid);
+  struct pod_entry_view view = page_find_physical(physical);
+  if (self.name == 0) return 0;
+  // A thread that nobody has heard of, and to whom its maker gave its number for a name (births.h).
+  if (view.slot == 0 && page_names_late() && pod_table_find_virtual(page_table(), physical).slot == 0 &&
+      (int32_t)page_ask(call_getpid) != physical)
+    return physical;
+  if (view.slot == 0) return 0;
   // The number may have been that of another process's thread, whose end the table doesn't have yet.
   int32_t process = view.flags & POD_ENTRY_THREAD ? view.links[page_link_process] : view.virtual_name;
   if (process != self.name && page_step(POD_PAGE_CHECK, view.virtual_name)) return 0;
@@ -132,7 +142,12 @@ static __attribute__((noinline)) int32_t page_parent(void) {
 // only, which return when the table has it.
 static __attribute__((noinline)) int32_t page_membership(int32_t process, int link) {
   struct pod_entry_view view = process == 0 ? page_own_entry() : page_find_virtual(process);
-  if (view.slot != 0 && view.flags & POD_ENTRY_THREAD) view = page_find_virtual(view.links[page_link_process]);
+  if (view.slot != 0 && view.flags & POD_ENTRY_THREAD) {
+    // Nobody tells of a thread's end.
+    const word thread[6] = {(word)view.physical_name};
+    if (page_names_late() && page_raw(call_getpgid, thread) < 0) return 0;
+    view = page_find_virtual(view.links[page_link_process]);
+  }
   if (view.slot == 0 || view.flags & POD_ENTRY_THREAD) return 0;
   return view.links[link];
 }

@@ -147,6 +147,9 @@ public final class Namespace<R: Resource>: Sendable {
     return number == 0 ? nil : VirtualName(rawValue: number)
   }
 
+  /// Whether anything in the pod has this physical number, or had it and is still shown.
+  package func isKnown(_ name: PhysicalName<R>) -> Bool { virtual(of: name) != nil }
+
   /// The oldest dying, unreaped entry with a physical name: the one that a wait which returned this number reaped, even
   /// when the kernel has given the number to a newborn meanwhile.
   ///
@@ -500,6 +503,19 @@ public final class Namespace<R: Resource>: Sendable {
   /// - Throws: ``NameError/unknownName``.
   public func drop(_ name: VirtualName<R>) throws(NameError) {
     try update(name) { entry, _ in if entry.pointee.uses > 0 { entry.pointee.uses -= 1 } }
+  }
+
+  /// How many show this number (``retain(_:)``); 0 for none.
+  func uses(of name: VirtualName<R>) -> UInt32 {
+    state.withLock { _ in
+      let slot = pod_table_find_virtual(table, name.rawValue).slot
+      return slot == 0 ? 0 : pod_table_entry(table, slot)?.pointee.uses ?? 0
+    }
+  }
+
+  /// Lets readers see how many objects have got names, before one more is seen.
+  func publish(births: Int32) {
+    state.withLock { _ in pod_table_set_births(table, UInt32(bitPattern: births)) }
   }
 
   // MARK: The resource's own words

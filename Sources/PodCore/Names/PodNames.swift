@@ -47,7 +47,10 @@ public final class PodNames: Sendable {
   /// The pod's names as they are at this moment.
   ///
   /// - Complexity: As the number of names, and sorts them; forks and ends wait meanwhile, other calls don't.
-  public func snapshot() -> PodSnapshot { PodSnapshot(unchecked: processes.snapshot()) }
+  public func snapshot() -> PodSnapshot {
+    processes.hearAll()
+    return PodSnapshot(unchecked: processes.snapshot())
+  }
 }
 
 /// Where a machine's system-call ABI puts the arguments of `clone`, which are not in one order everywhere.

@@ -54,6 +54,11 @@ public final class ProcessTable: Sendable {
   public let system: SystemNames<ProcessID>
   /// Held for each change that concerns more than one entry. Lock order: this, the namespace's, ``SystemNames``.
   private let state: Mutex<State>
+  /// Who knows of tasks without names; nil where none is made that nobody tells of.
+  private let newcomers = Mutex(WeakNewcomers())
+  private struct WeakNewcomers: Sendable {
+    weak var value: (any Newcomers)?
+  }
 
   /// The pod's init: the parent of programs that the host starts, and of orphans.
   public static let initial = VirtualName<ProcessID>(rawValue: 1)
@@ -74,6 +79,55 @@ public final class ProcessTable: Sendable {
     space = Namespace(
       pod: pod, range: range, capacity: capacity, policy: policy, system: system, memory: memory)
     if let snapshot { plan(snapshot.processes) }
+  }
+
+  // MARK: Newcomers
+
+  /// From now on tasks may be made that nobody tells of.
+  public func expect(_ newcomers: any Newcomers) {
+    self.newcomers.withLock { $0.value = newcomers }
+  }
+
+  private var unheard: (any Newcomers)? { newcomers.withLock { $0.value } }
+
+  /// The name that programs in the pod see for a physical number, as ``virtual(of:)``, but that a task of the pod without a
+  /// name gets one.
+  public func named(_ physical: PhysicalName<ProcessID>) -> VirtualName<ProcessID>? {
+    if let entry = try? space.entry(physical) { return entry.virtual }
+    if let unheard, unheard.takeIn(physical), let entry = try? space.entry(physical) {
+      return entry.virtual
+    }
+    return virtual(of: physical)
+  }
+
+  /// Somebody names a task: a thread that nobody has heard of has its number for a name, and one whose end nobody has told of
+  /// has none any more.
+  func hear(_ name: VirtualName<ProcessID>) {
+    guard let unheard else { return }
+    if let entry = try? space.entry(name) {
+      if entry.isThread, entry.state == .live { unheard.loseIfEnded(entry.physical) }
+    } else {
+      _ = unheard.takeIn(PhysicalName(rawValue: name.rawValue))
+    }
+  }
+
+  /// All processes of the pod that have no names get theirs.
+  public func hearAll() { unheard?.takeInAll() }
+
+  /// A name for who is to come, and no number that a thread of the pod has for a name without the table's knowing it: its maker
+  /// looks for the name when the thread is there, and who gives it out looks for the thread when the name is there, so that at
+  /// least one of them finds the other.
+  private func allocate(
+    for physical: PhysicalName<ProcessID>? = nil
+  ) throws(NameError) -> VirtualName<ProcessID> {
+    guard let unheard else { return try space.allocate(for: physical, avoidingPhysical: true) }
+    var passedOver: [VirtualName<ProcessID>] = []
+    defer { for name in passedOver { try? space.giveBack(name) } }
+    while true {
+      let name = try space.allocate(for: physical, avoidingPhysical: true)
+      if !unheard.isThread(name.rawValue) { return name }
+      passedOver.append(name)
+    }
   }
 
   // MARK: Look-ups
@@ -121,6 +175,15 @@ public final class ProcessTable: Sendable {
 
   /// The processes of a group, ended ones included.
   public func members(ofGroup group: VirtualName<ProcessID>) -> [Entry<ProcessID>] {
+    let known = knownMembers(ofGroup: group)
+    guard let unheard, !known.contains(where: { $0.state == .live }),
+      let physical = try? space.entry(group).physical, physical.rawValue > 0,
+      unheard.takeInMembers(ofGroup: physical)
+    else { return known }
+    return knownMembers(ofGroup: group)
+  }
+
+  private func knownMembers(ofGroup group: VirtualName<ProcessID>) -> [Entry<ProcessID>] {
     space.entries.filter {
       $0.group == group && !$0.isThread && !$0.isReaped && $0.state != .allocated
     }
@@ -206,7 +269,10 @@ public final class ProcessTable: Sendable {
       if let planned {
         name = planned
       } else {
-        name = try space.allocate(chosen: chosen, for: physical, avoidingPhysical: true)
+        name =
+          chosen == nil
+          ? try allocate(for: physical)
+          : try space.allocate(chosen: chosen, for: physical, avoidingPhysical: true)
       }
       guard system.enter(physical, of: space.pod) else {
         try takeBack(name, plannedFor: planned == nil ? nil : parent, &state)
@@ -262,7 +328,9 @@ public final class ProcessTable: Sendable {
       } else if chosen == nil, let planned = nextPlanned(childOf: parent, &state) {
         (name, plannedFor) = (planned, parent)
       } else {
-        name = try space.allocate(chosen: chosen, avoidingPhysical: true)
+        name =
+          chosen == nil
+          ? try allocate() : try space.allocate(chosen: chosen, avoidingPhysical: true)
       }
       try settle(
         name, parent: caller.process, group: maker?.group ?? name,
@@ -371,8 +439,10 @@ public final class ProcessTable: Sendable {
       } else {
         // Threads keep their physical number while it is free (DESIGN.md §4.5): the words that the kernel compares with
         // thread ids then hold numbers that are also names in the pod.
-        name = try space.allocate(
-          for: physical, policy: isThread ? .preserving : nil, avoidingPhysical: true)
+        name =
+          isThread
+          ? try space.allocate(for: physical, policy: .preserving, avoidingPhysical: true)
+          : try allocate(for: physical)
       }
       if isThread {
         state.order &+= 1
@@ -411,6 +481,7 @@ public final class ProcessTable: Sendable {
     group: VirtualName<ProcessID>, session: VirtualName<ProcessID>, _ state: inout State
   ) throws(NameError) {
     state.order &+= 1
+    space.publish(births: state.order)
     try space.setLink(Link.order.rawValue, of: name, to: state.order)
     try setParent(of: name, to: parent ?? VirtualName(rawValue: 0), &state)
     try space.setLink(Link.group.rawValue, of: name, to: group.rawValue)
@@ -649,6 +720,7 @@ public final class ProcessTable: Sendable {
 
   /// A process that has ended can't be waited for any more: a wait returned it, or nobody wanted to know.
   public func reaped(_ process: VirtualName<ProcessID>) {
+    hearGroup(of: process)
     state.withLock { state in
       guard let entry = try? space.entry(process), entry.state != .allocated, !entry.isReaped else {
         return
@@ -661,6 +733,47 @@ public final class ProcessTable: Sendable {
       try? space.drop(entry.group)
       try? space.drop(entry.session)
       try? space.reap(process)
+    }
+  }
+
+  /// The last member of a group that the table has is about to leave it: who else is in it and has no name is to be of the same
+  /// group, whose name goes with the last member.
+  private func hearGroup(of process: VirtualName<ProcessID>) {
+    guard let unheard, let entry = try? space.entry(process), !entry.isThread, !entry.isReaped,
+      entry.state != .allocated,
+      space.uses(of: entry.group) == (entry.session == entry.group ? 2 : 1),
+      let group = try? space.entry(entry.group), group.physical.rawValue > 0
+    else { return }
+    unheard.takeInMembers(ofGroup: group.physical)
+  }
+
+  /// The name of a child that was waited for, or is gone unasked, before anybody had heard of it: as it was told to whoever
+  /// waited for it, or another one, which is nobody's from now on.
+  ///
+  /// Only its parent says which number it had, and that may be anybody's outside by now: the name is never bound to it.
+  ///
+  /// - Parameters:
+  ///   - physical: The number that it had.
+  ///   - parent: Whose child it was.
+  ///   - births: The number of births before it was born; nil for who has been waited for just now.
+  /// - Returns: nil when the pod has no free name.
+  package func lostChild(
+    _ physical: PhysicalName<ProcessID>, of parent: VirtualName<ProcessID>, since births: Int32?
+  ) -> VirtualName<ProcessID>? {
+    state.withLock { state in
+      // Who has been waited for may have been settled in the same moment.
+      if let late = state.late.child(physical, of: parent),
+        births.map({ late.order &- $0 > 0 }) ?? true
+      {
+        return late.name
+      }
+      guard let name = try? allocate() else { return nil }
+      try? space.giveBack(name)
+      state.order &+= 1
+      space.publish(births: state.order)
+      state.late.remember(
+        physical, LateNames.Name(name: name, parent: parent, order: state.order))
+      return name
     }
   }
 
@@ -730,25 +843,44 @@ struct BirthPlan {
 /// What the last owners of physical numbers were called, for siginfo that outlives them (COVERAGE C13): the latest few,
 /// since a pod that lives long would use up every number of the machine.
 private struct LateNames {
-  private var names: [PhysicalName<ProcessID>: (name: VirtualName<ProcessID>, turn: Int)] = [:]
+  struct Name {
+    let name: VirtualName<ProcessID>
+    /// Of a process.
+    let parent: VirtualName<ProcessID>
+    let order: Int32
+  }
+  private var names: [PhysicalName<ProcessID>: (name: Name, turn: Int)] = [:]
   private var order: [PhysicalName<ProcessID>] = []
   private var turn = 0
   private let capacity: Int
 
   init(capacity: Int) { self.capacity = capacity }
 
-  subscript(physical: PhysicalName<ProcessID>) -> VirtualName<ProcessID>? { names[physical]?.name }
+  subscript(physical: PhysicalName<ProcessID>) -> VirtualName<ProcessID>? {
+    names[physical]?.name.name
+  }
+
+  func child(_ physical: PhysicalName<ProcessID>, of parent: VirtualName<ProcessID>) -> Name? {
+    guard let name = names[physical]?.name, name.parent == parent else { return nil }
+    return name
+  }
 
   mutating func remember(_ entry: Entry<ProcessID>) {
+    let parent = entry.isThread ? VirtualName<ProcessID>(rawValue: 0) : entry.parent
+    remember(
+      entry.physical, Name(name: entry.virtual, parent: parent, order: entry.order))
+  }
+
+  mutating func remember(_ physical: PhysicalName<ProcessID>, _ name: Name) {
     guard capacity > 0 else { return }
     if turn < capacity {
-      order.append(entry.physical)
+      order.append(physical)
     } else {
       let oldest = order[turn % capacity]
       if names[oldest]?.turn == turn - capacity { names[oldest] = nil }
-      order[turn % capacity] = entry.physical
+      order[turn % capacity] = physical
     }
-    names[entry.physical] = (entry.virtual, turn)
+    names[physical] = (name, turn)
     turn += 1
   }
 

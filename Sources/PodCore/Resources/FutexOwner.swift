@@ -119,6 +119,8 @@ struct NameOwner: Wrapper {
   /// writes into words in shared memory, after it.
   private func physicalOwner(_ owner: Int32, in transaction: borrowing Transaction) -> Int32? {
     let processes = transaction.names.processes
+    let number = PhysicalName<ProcessID>(rawValue: owner)
+    processes.hear(processes.named(number) ?? VirtualName(rawValue: owner))
     let physical = processes.name(physical: owner).flatMap { $0.state == .live ? $0 : nil }
     if let physical, physical.leader == transaction.caller.process { return owner }
     if let virtual = processes.name(owner), virtual.state == .live {

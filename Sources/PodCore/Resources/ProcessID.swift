@@ -27,7 +27,7 @@ public enum ProcessID: Resource {
 
   /// The pod's name of a task; nil for what is outside.
   public static func virtualize(_ name: Int32, in names: PodNames) -> Int32? {
-    names.processes.virtual(of: PhysicalName(rawValue: name))?.rawValue
+    names.processes.named(PhysicalName(rawValue: name))?.rawValue
   }
 
   private static let pid = NameShape(ProcessID.self, zero: .caller)
@@ -272,7 +272,7 @@ struct WaitForChild: Wrapper {
       if isReaped, let dying = try? processes.space.dyingEntry(physical) {
         return (name: dying.virtual, isReaped: true)
       }
-      return (name: processes.virtual(of: physical) ?? VirtualName(rawValue: 0), isReaped: false)
+      return (name: processes.named(physical) ?? VirtualName(rawValue: 0), isReaped: false)
     }
     guard let (name, isReaped) = found else { return physical.rawValue }
     if isReaped {

@@ -92,7 +92,7 @@ public enum SignalInfo {
       let number = physical & ~madeUp
       return number < firstImpossible ? number : physical
     }
-    return names.processes.virtual(of: PhysicalName(rawValue: physical))?.rawValue ?? 0
+    return names.processes.named(PhysicalName(rawValue: physical))?.rawValue ?? 0
   }
 }
 
@@ -186,6 +186,8 @@ struct SendSignal: Wrapper {
     // The process itself may be named by its physical number too: some libraries cache it.
     let group = try Self.thread.physical(of: process, in: &transaction)
     let leader = try processes.leader(ofPhysical: group)
+    // Who has no name gets one.
+    _ = processes.named(PhysicalName(rawValue: thread))
     for name in [processes.name(thread), processes.name(physical: thread)] {
       if let name, name.state == .live, name.leader == leader {
         try transaction.hold(name.virtual.rawValue)
@@ -205,6 +207,7 @@ struct SendSignal: Wrapper {
   /// A signal for everyone goes to the pod: all its processes but init and the caller's own.
   private func broadcast(_ transaction: inout Transaction) throws(Errno) {
     let processes = transaction.names.processes
+    processes.hearAll()
     var reached = false
     var answer: Errno?
     for target in processes.liveProcesses

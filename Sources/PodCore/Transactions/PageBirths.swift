@@ -101,9 +101,9 @@ package final class PageBirth: @unchecked Sendable {
     }
     if let known = witness.name(of: candidate) {
       guard byMaker else { return nil }
-      // Whose name was planned for it is nobody's, and it has nothing more to say.
+      // Whose name was planned for it is nobody's. It may still say that it is there, and have its own word settled.
       transaction = nil
-      (newborn, name, hasBegun) = (candidate, known, true)
+      (newborn, name) = (candidate, known)
       return known
     }
     let names = transaction?.names
@@ -404,6 +404,9 @@ package final class PageBirths: Sendable {
   }
 
   private static let keptOrphaned = 64
+
+  /// The birth that a newborn says it is of. Nobody but the newborn says that it is so.
+  package func announced(_ ticket: Int32) -> PageBirth? { birth(ticket) }
 
   /// The birth that a newborn says it is of, if its maker was killed in it. Nobody but the newborn says that it is so.
   package func orphaned(_ ticket: Int32) -> PageBirth? {

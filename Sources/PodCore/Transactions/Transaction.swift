@@ -369,6 +369,7 @@ public struct Transaction: ~Copyable {
   /// - Throws: `.noMemory` when the transaction holds four, since no call names more, or when too many hold the name.
   public mutating func hold(_ name: Int32) throws(Errno) {
     guard held.hasRoom else { throw .noMemory }
+    names.processes.hear(VirtualName(rawValue: name))
     try step(.hold, on: name) { transaction throws(Errno) in
       let name = VirtualName<ProcessID>(rawValue: name)
       do throws(NameError) {
