@@ -131,9 +131,11 @@ struct PathRowTests {
   private let noFollow = 0o400000
   private let here = -100
 
-  @Test("objects are the pod's, and files are where programs have made them", arguments: [
-    Syscall.unlink, .unlinkat,
-  ])
+  @Test(
+    "objects are the pod's, and files are where programs have made them",
+    arguments: [
+      Syscall.unlink, .unlinkat,
+    ])
   func objects(remove: Syscall) {
     func removed(_ name: String) -> [String]? {
       kernel(remove, remove == .unlink ? [name] : [here, name, 0])
@@ -148,6 +150,12 @@ struct PathRowTests {
     #expect(kernel(.open, ["/dev/shm/file", noFollow]) == ["/dev/shm/file"])
     #expect(removed("/dev/shm/file") == ["/dev/shm/file"])
     #expect(removed("/dev/shm/file") == ["/private/s/file"])
+    for (call, index) in [(Syscall.creat, 0), (.mknod, 0), (.mknodat, 1)] {
+      let path = "/dev/shm/made-by-\(call.name)"
+      let arguments: [Any] = index == 0 ? [path, 0o600] : [here, path, 0o600]
+      #expect(kernel(call, arguments) == [path])
+      #expect(removed(path) == [path])
+    }
     // One of the host's doesn't become the pod's by being opened so.
     #expect(kernel(.openat, [here, "/dev/shm/theirs", create]) == ["/dev/shm/theirs"])
     #expect(removed("/dev/shm/theirs") == ["/private/s/theirs"])
@@ -169,7 +177,10 @@ struct PathRowTests {
     let flags = 2 | create | exclusive
     #expect(kernel(.open, ["/dev/shm/sem.a1B2c3", flags]) == ["/private/s/sem.a1B2c3"])
     host.objects.withLock { $0 = ["sem.a1B2c3", "tmp-77"] }
-    #expect(linked("/dev/shm/sem.a1B2c3", "/dev/shm/sem.n") == ["/private/s/sem.a1B2c3", "/private/s/sem.n"])
+    #expect(
+      linked("/dev/shm/sem.a1B2c3", "/dev/shm/sem.n") == [
+        "/private/s/sem.a1B2c3", "/private/s/sem.n",
+      ])
     // musl has no "sem."; older versions of glibc have none for the first name.
     #expect(linked("/dev/shm/tmp-77", "/dev/shm/n") == ["/private/s/tmp-77", "/private/s/n"])
     #expect(kernel(.open, ["/dev/shm/XyZ123", flags]) == ["/dev/shm/XyZ123"])
@@ -177,9 +188,11 @@ struct PathRowTests {
     #expect(linked("/dev/shm/file", "/tmp/other") == ["/dev/shm/file", "/tmp/other"])
   }
 
-  @Test("moved files stay files, and objects objects", arguments: [
-    Syscall.rename, .renameat, .renameat2,
-  ])
+  @Test(
+    "moved files stay files, and objects objects",
+    arguments: [
+      Syscall.rename, .renameat, .renameat2,
+    ])
   func moves(move: Syscall) {
     func moved(_ old: String, _ new: String) -> [String]? {
       kernel(move, move == .rename ? [old, new] : [here, old, here, new, 0])
@@ -256,7 +269,8 @@ struct PathRowTests {
     #expect(kernel(.openat, [here, "shm/d/a", 0], names: all) == ["/private/s/d/a"])
     #expect(kernel(.openat, [5, "../shm/a", 0], names: all) == ["/private/s/a"])
     #expect(kernel(.rename, ["/dev/shm/a", "/tmp/b"], names: all) == ["/private/s/a", "/tmp/b"])
-    #expect(kernel(.symlink, ["/dev/shm/a", "/dev/shm/s"], names: all) == ["/dev/shm/a", "/private/s/s"])
+    #expect(
+      kernel(.symlink, ["/dev/shm/a", "/dev/shm/s"], names: all) == ["/dev/shm/a", "/private/s/s"])
     #expect(kernel(.stat, ["/usr/lib"], names: all) == ["/usr/lib"])
     #expect(kernel(.stat, ["/" + String(repeating: "n", count: 4095)], names: all) != nil)
     let long = "/dev/shm/" + String(repeating: "n/", count: 2_043)

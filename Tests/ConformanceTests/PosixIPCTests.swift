@@ -85,7 +85,8 @@ struct PosixIPCTests {
           try await withPod(way.configuration, backend: backend.backend) { pod in
             for _ in 0..<3 {
               let result = try await pod.run(
-                .path(FilePath(program)), arguments: [name, "objects"], output: .string(limit: 4096),
+                .path(FilePath(program)), arguments: [name, "objects"],
+                output: .string(limit: 4096),
                 error: .combinedWithOutput)
               #expect(result.terminationStatus == .exited(0), "\(result.standardOutput)")
             }
@@ -133,7 +134,8 @@ struct PosixIPCTests {
     let podrun = [try TestPrograms.podrun()] + backend.options + ["--"]
     let asUser = { command in try user == "nobody" ? TestEnvironment.asNobody(command) : command }
     // The pod's program kills its host program when its objects are there.
-    let command = try asUser(podrun + ["sh", "-c", "\(program) make \(name) && echo made && sleep 60"])
+    let command = try asUser(
+      podrun + ["sh", "-c", "\(program) make \(name) && echo made && sleep 60"])
     let script = """
       "$@" > /tmp/\(name) & host=$!
       while ! grep -q made /tmp/\(name); do kill -0 $host || exit 1; sleep 0.05; done

@@ -1,6 +1,6 @@
 import PodCore
-import SystemPackage
 import Synchronization
+import SystemPackage
 import Testing
 
 /// Places without files.
@@ -50,8 +50,10 @@ struct PathViewsTests {
     "paths that lead to a view, however they are written",
     arguments: [
       ("/dev/shm", nil, "/dev/shm/.pod-1/s2"), ("/dev/shm/", nil, "/dev/shm/.pod-1/s2/"),
-      ("/dev/shm/a", nil, "/dev/shm/.pod-1/s2/a"), ("//dev/.//shm/a/", nil, "/dev/shm/.pod-1/s2/a/"),
-      ("/usr/../dev/shm/x/../a", nil, "/dev/shm/.pod-1/s2/a"), ("/../dev/shm/a", nil, "/dev/shm/.pod-1/s2/a"),
+      ("/dev/shm/a", nil, "/dev/shm/.pod-1/s2/a"),
+      ("//dev/.//shm/a/", nil, "/dev/shm/.pod-1/s2/a/"),
+      ("/usr/../dev/shm/x/../a", nil, "/dev/shm/.pod-1/s2/a"),
+      ("/../dev/shm/a", nil, "/dev/shm/.pod-1/s2/a"),
       ("/proc/self/root/dev/shm/a", nil, "/dev/shm/.pod-1/s2/a"),
       ("/proc/7/task/8/root/proc/9/root/dev/shm/a", nil, "/dev/shm/.pod-1/s2/a"),
       ("shm/a", "/dev", "/dev/shm/.pod-1/s2/a"), ("dev/shm", "/", "/dev/shm/.pod-1/s2"),

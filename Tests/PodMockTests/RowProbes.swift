@@ -319,7 +319,8 @@ extension Probe {
     "access F_OK": "posix_objects.c", "unlink": "posix_objects.c",
     "unlinkat no AT_REMOVEDIR": "PathRowTests", "link": "posix_objects.c",
     "linkat": "PathRowTests", "rename": "posix_objects.c", "renameat": "PathRowTests",
-    "renameat2": "PathRowTests",
+    "renameat2": "PathRowTests", "creat": "PathRowTests", "mknod": "PathRowTests",
+    "mknodat": "PathRowTests",
   ].merging(
     [
       "CGROUP", "IPC", "MNT", "NET", "PID", "PID_FOR_CHILDREN", "TIME", "TIME_FOR_CHILDREN",

@@ -176,7 +176,8 @@ public final class PathViews: Sendable {
       return place + Self.joined(parts[start.count...], endsWithSlash: endsWithSlash)
     }
     // Out of a view's directory.
-    return beginsInView ? Self.joined(parts[...], endsWithSlash: endsWithSlash || parts.isEmpty) : nil
+    return beginsInView
+      ? Self.joined(parts[...], endsWithSlash: endsWithSlash || parts.isEmpty) : nil
   }
 
   /// The path that the program is to see for one that the kernel tells; nil when it leads to no view.

@@ -13,8 +13,8 @@ public enum PathName {
   /// The rows of paths.
   public static let boundary: [BoundaryRow] = [
     .viewed(
-      .open, when: .argument(1, masked: ~largeFile & 0xFFFF_FFFF, is: 0, "O_RDONLY alone"), .path(0),
-      by: FollowTables(path: 0), performed: .inCallerBlocking),  // I13
+      .open, when: .argument(1, masked: ~largeFile & 0xFFFF_FFFF, is: 0, "O_RDONLY alone"),
+      .path(0), by: FollowTables(path: 0), performed: .inCallerBlocking),  // I13
     .viewed(
       .open, when: .argument(1, masked: noFollow | directory, is: noFollow, "O_NOFOLLOW"), .path(0),
       by: FollowObjects(.open(path: 0, flags: 1)), performed: .inCallerBlocking),  // I20
@@ -23,8 +23,8 @@ public enum PathName {
       by: FollowObjects(.open(path: 0, flags: 1)), performed: .inCallerBlocking),  // I20
     .native(.open, until: until, leaks: paths),  // R1
     .viewed(
-      .openat, when: .argument(2, masked: ~largeFile & 0xFFFF_FFFF, is: 0, "O_RDONLY alone"), .path(1),
-      by: FollowTables(path: 1), performed: .inCallerBlocking),  // I13
+      .openat, when: .argument(2, masked: ~largeFile & 0xFFFF_FFFF, is: 0, "O_RDONLY alone"),
+      .path(1), by: FollowTables(path: 1), performed: .inCallerBlocking),  // I13
     .viewed(
       .openat, when: .argument(2, masked: noFollow | directory, is: noFollow, "O_NOFOLLOW"),
       .path(1), by: FollowObjects(.open(path: 1, flags: 2)), performed: .inCallerBlocking),  // I20
@@ -33,13 +33,15 @@ public enum PathName {
       by: FollowObjects(.open(path: 1, flags: 2)), performed: .inCallerBlocking),  // I20
     .native(.openat, until: until, leaks: paths),  // R1
     .native(.openat2, until: until, leaks: paths),  // R1
-    .native(.creat, until: until, leaks: paths),  // R1
+    .viewed(
+      .creat, .path(0), by: FollowObjects(.make(path: 0)), performed: .inCallerBlocking),  // R1, I20
     .native(.stat, until: until, leaks: pathsAndOwners),  // R1, N8
     .native(.lstat, until: until, leaks: pathsAndOwners),  // R1, N8
     .native(.newfstatat, until: until, leaks: pathsAndOwners),  // R1, N8
     .native(.statx, until: until, leaks: pathsAndOwners),  // R1, N8
     .viewed(
-      .access, when: .argument(1, is: 0, "F_OK"), .path(0), by: FollowObjects(.look(path: 0))),  // I20
+      .access, when: .argument(1, is: 0, "F_OK"), .path(0),
+      by: FollowObjects(.look(path: 0))),  // I20
     .native(.access, until: until, leaks: paths),  // R1, N10
     .native(.faccessat, until: until, leaks: paths),  // R1, N10
     .native(.faccessat2, until: until, leaks: paths),  // R1, N10
@@ -63,8 +65,8 @@ public enum PathName {
     .viewed(.linkat, .path(1), .path(3), by: FollowObjects(.link(from: 1, to: 3))),  // R1, I20
     .native(.symlink, until: until, leaks: paths),  // R1
     .native(.symlinkat, until: until, leaks: paths),  // R1
-    .native(.mknod, until: until, leaks: paths),  // R1, D3
-    .native(.mknodat, until: until, leaks: paths),  // R1, D3
+    .viewed(.mknod, .path(0), by: FollowObjects(.make(path: 0))),  // R1, D3, I20
+    .viewed(.mknodat, .path(1), by: FollowObjects(.make(path: 1))),  // R1, D3, I20
     .native(.chmod, until: until, leaks: pathsAndOwners),  // R1, N9
     .native(.fchmodat, until: until, leaks: pathsAndOwners),  // R1, N9
     .native(.fchmodat2, until: until, leaks: pathsAndOwners),  // R1, N9
@@ -248,6 +250,7 @@ struct ShowDirectory: Wrapper {
 struct FollowObjects: Wrapper {
   enum Use: Sendable {
     case open(path: Int, flags: Int)
+    case make(path: Int)
     case look(path: Int)
     case remove(path: Int)
     case link(from: Int, to: Int)
@@ -276,6 +279,8 @@ struct FollowObjects: Wrapper {
         return views.willMake(file: name)
       }
       try follow(name, path, &transaction)
+    case .make(let path):
+      if let name = object(path, transaction) { views.willMake(file: name) }
     case .look(let path), .remove(let path):
       guard let name = object(path, transaction) else { return }
       if views.isFile(name) {
