@@ -34,7 +34,8 @@ public enum PathName {
     .native(.openat, until: until, leaks: paths),  // R1
     .native(.openat2, until: until, leaks: paths),  // R1
     .viewed(
-      .creat, .path(0), by: FollowObjects(.make(path: 0)), performed: .inCallerBlocking),  // R1, I20
+      .creat, .path(0), by: FollowObjects(.make(path: 0)),
+      performed: .inCallerBlocking),  // R1, I20
     .native(.stat, until: until, leaks: pathsAndOwners),  // R1, N8
     .native(.lstat, until: until, leaks: pathsAndOwners),  // R1, N8
     .native(.newfstatat, until: until, leaks: pathsAndOwners),  // R1, N8
