@@ -12,6 +12,7 @@ extension Receiver {
     _ notification: Notification, _ row: BoundaryRow, _ thread: PodThread
   ) -> Bool {
     let views = supervisor.names.paths
+    let coverage = supervisor.setup.configuration.pathCoverage
     for place in row.paths {
       if place == .workingDirectory {
         let path = ProcessStatus.directory(nil, of: notification.tid)
@@ -20,7 +21,7 @@ extension Receiver {
       }
       let address = RemoteAddress(rawValue: notification.arguments[place.index])
       do throws(Errno) {
-        if try mayLeadToView(address, of: notification.tid, views) { return false }
+        if try mayLeadToView(address, of: notification.tid, views, coverage) { return false }
       } catch {
         // The kernel answers for a bad address and for a path that is too long.
         if error != .badAddress, error != .fileNameTooLong { return false }
@@ -31,7 +32,8 @@ extension Receiver {
 
   /// - Throws: `.badAddress`; `.fileNameTooLong`; `.permissionDenied` where the memory can't be read from here.
   private func mayLeadToView(
-    _ address: RemoteAddress, of tid: Int32, _ views: PathViews
+    _ address: RemoteAddress, of tid: Int32, _ views: PathViews,
+    _ coverage: PodConfiguration.PathCoverage
   ) throws(Errno) -> Bool {
     try withUnsafeTemporaryAllocation(byteCount: Int(PATH_MAX), alignment: 16) {
       buffer throws(Errno) in
@@ -47,7 +49,8 @@ extension Receiver {
         }
         if let end = memchr(base + count, 0, Int(result)) {
           let length = UnsafeRawPointer(end) - UnsafeRawPointer(base)
-          return views.mayConcern(UnsafeRawBufferPointer(start: base, count: length))
+          let path = UnsafeRawBufferPointer(start: base, count: length)
+          return coverage == .objects ? views.mayNameObject(path) : views.mayConcern(path)
         }
         if result < size { throw .badAddress }
         count += Int(result)

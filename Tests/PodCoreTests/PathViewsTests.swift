@@ -107,6 +107,11 @@ struct PathViewsTests {
     for path in ["/usr/lib/libc.so.6", "a", "../x", "/proc/self/maps", "/etc/ld.so.cache", ""] {
       #expect(!concerns(path), "\(path)")
     }
+    func isObjects(_ path: String) -> Bool {
+      Array(path.utf8).withUnsafeBytes { views.mayNameObject($0) }
+    }
+    #expect(isObjects("/dev/shm/a") && isObjects("/proc/sysvipc/msg"))
+    #expect(!isObjects("/dev/shm") && !isObjects("/home/shm/a") && !isObjects(""))
     #expect(concerns("/dev/shm") && concerns("/dev/mqueue") && concerns("/proc/sysvipc/shm"))
     #expect(physical("/dev/shm", in: views) != nil)
     #expect(concerns("../x") && !concerns("./x"))

@@ -116,6 +116,15 @@ public final class PathViews: Sendable {
     return !showsTables && (places.isShownByKernel || row.showsOnlyTables)
   }
 
+  /// Whether a path, as the C library writes it, could be an object's or a table's.
+  ///
+  /// - Parameter path: As the program wrote it, without the NUL.
+  /// - Complexity: O(1), without an allocation.
+  public func mayNameObject(_ path: UnsafeRawBufferPointer) -> Bool {
+    path.starts(with: "/proc/sysvipc/".utf8)
+      || path.starts(with: "/dev/shm/".utf8) && !isByKernel.load(ordering: .relaxed)
+  }
+
   /// Whether a path could lead to a view. What isn't so, as nearly all paths are, need not be looked at any further.
   ///
   /// - Parameter path: As the program wrote it, without the NUL.
