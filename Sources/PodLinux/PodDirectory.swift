@@ -55,9 +55,10 @@ package final class PodDirectory: PodPlaces {
     let path = "\(Self.parent)/\(name)"
     try Self.check(mkdir(path, 0o700))
     outer = OwnedDescriptor(
-      owning: try valueOrErrno(
-        CLinux_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0)))
+      owning: CLinux_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0))
     // Whoever clears away found it first: then it is gone, or about to be.
+    if outer.rawValue == -ENOENT { throw .resourceTemporarilyUnavailable }
+    if outer.rawValue < 0 { throw Errno(rawValue: -outer.rawValue) }
     guard flock(outer.rawValue, LOCK_EX | LOCK_NB) == 0, Self.isAt(path, outer.rawValue) else {
       throw .resourceTemporarilyUnavailable
     }

@@ -151,6 +151,44 @@ struct PosixIPCTests {
     #expect(outcome.status == .exited(0), "\(outcome.output)")
   }
 
+  @Test(
+    "where the kernel shows the directory, no way leads to the host's", arguments: TestBackend.usual
+  )
+  func hostileWays(backend: TestBackend) async throws {
+    let name = Self.unique()
+    let path = "/dev/shm/\(name)"
+    let file = try FileDescriptor.open(
+      FilePath(path), .writeOnly, options: [.create, .exclusiveCreate],
+      permissions: [.ownerReadWrite, .groupReadWrite, .otherReadWrite])
+    try file.closeAfter { _ = try file.writeAll("the host's".utf8) }
+    defer { unlink(path) }
+    let link = "/tmp/\(name)"
+    try #require(symlink("/dev/shm", link) == 0)
+    defer { unlink(link) }
+    let mounts = try await TestEnvironment.native.run(
+      "grep", ["-c", " /dev/shm ", "/proc/self/mounts"])
+    let script = """
+      [ "$(grep -c ' /dev/shm ' /proc/self/mounts)" -gt $1 ] || { echo unmounted; exit; }
+      umount /dev/shm; umount -l /dev/shm; nsenter -t $2 -m ls /dev/shm
+      mkdir /dev/shm/d; mv /dev/shm/d /dev/shm/e; cd /dev/shm/e
+      for way in $4 /proc/self/root/dev/shm /proc/1/root/dev/shm /proc/$2/root/dev/shm /proc/$2/cwd/../dev/shm \
+          /proc/thread-self/cwd/.. ../../shm /dev/shm/e/../../shm /dev/../dev/shm; do
+        cat $way/$3; echo changed > $way/$3; rm -f $way/$3; ln $way/$3 /dev/shm/linked
+      done
+      ls -a /dev/shm /dev/shm/.. | grep -e "$3" -e '[.]pod-'
+      """
+    let output = try await withPod(backend: backend.backend) { pod in
+      try await pod.run(
+        .path("/bin/sh"),
+        arguments: ["-c", script, "sh", mounts.lines.first ?? "0", "\(getpid())", name, link],
+        output: .string(limit: 1 << 16), error: .combinedWithOutput
+      ).standardOutput
+    }
+    if output == "unmounted\n" { try Test.cancel("only CAP_SYS_ADMIN mounts") }
+    #expect(!output.contains("the host's") && !output.contains(".pod-"), "\(output)")
+    #expect(try Self.text(of: path) == "the host's")
+  }
+
   @Test("python's shared memory and semaphores", arguments: TestEnvironment.allCases)
   func python(environment: TestEnvironment) async throws {
     guard access("/usr/bin/python3", X_OK) == 0 else { try Test.cancel("there is no python3") }

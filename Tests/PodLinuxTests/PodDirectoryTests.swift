@@ -113,6 +113,22 @@ struct PodDirectoryTests {
     withExtendedLifetime((living, next)) {}
   }
 
+  @Test("many at once don't clear each other away before they are locked")
+  func manyAtOnce() async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for _ in 0..<4 {
+        group.addTask {
+          for _ in 0..<200 {
+            let directory = try PodDirectory.make()
+            #expect(mode(text(directory.sharedMemory)) == S_IFDIR | 0o1777)
+            directory.remove()
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+  }
+
   @Test("a table is replaced as a whole")
   func tables() throws {
     let directory = try PodDirectory.make()
