@@ -49,19 +49,24 @@ package enum ProcessStatus {
     if tellsFamilies {
       // Also of a thread that isn't its process's first (PIDFD_THREAD).
       let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(task, 0x80))
-      if pidfd.rawValue >= 0 {
-        var (process, parent): (Int32, Int32) = (0, 0)
-        let result = CLinux_pidfd_family(pidfd.rawValue, &process, &parent)
-        return result == 0 && process > 0 ? (process, parent) : nil
-      }
+      if pidfd.rawValue >= 0 { return family(pidfd: pidfd.rawValue) }
       // There may be no descriptor left.
       if pidfd.rawValue == -ESRCH { return nil }
     }
     return listedFamily(of: task)
   }
 
+  /// The same of the task that a descriptor is of, where the kernel tells.
+  ///
+  /// Source: pidfd_open(2), PIDFD_GET_INFO.
+  package static func family(pidfd: Int32) -> (process: Int32, parent: Int32)? {
+    var (process, parent): (Int32, Int32) = (0, 0)
+    let result = CLinux_pidfd_family(pidfd, &process, &parent)
+    return result == 0 && process > 0 ? (process, parent) : nil
+  }
+
   /// Whether the kernel tells by a descriptor whose child a task is (Linux 6.13), which takes a tenth of the time.
-  private static let tellsFamilies: Bool = {
+  package static let tellsFamilies: Bool = {
     let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(getpid(), 0x80))
     var (process, parent): (Int32, Int32) = (0, 0)
     return pidfd.rawValue >= 0 && CLinux_pidfd_family(pidfd.rawValue, &process, &parent) == 0

@@ -84,7 +84,8 @@ struct Bootstrap {
       + [0x49, 0x8D, 0x41, UInt8(POD_PAGE_SETUP)]  // lea POD_PAGE_SETUP(%r9), %rax
       + [0xFF, 0xE0]  // jmp *%rax
       + Self.half(Self.wishForTrampolines(near: address))
-    code += [0xE9] + Self.half(UInt32(setup.count + success.count + undo.count))  // jmp, to the report
+    let toReport = UInt32(setup.count + success.count + undo.count)
+    code += [0xE9] + Self.half(toReport)  // jmp
     code += setup + success + undo + report
     reportEnd = code.count
     code += call

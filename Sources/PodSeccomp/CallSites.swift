@@ -44,6 +44,9 @@ struct CallSites {
   /// No site is to be patched any more.
   mutating func end() { isOpen = false }
 
+  /// Whether no call was counted.
+  var isFresh: Bool { isOpen && !hasBegun && calls.isEmpty }
+
   /// - Returns: Whether this is the first process that is made, or waited for, as far as it is known.
   mutating func begin() -> Bool {
     defer { hasBegun = true }
@@ -172,11 +175,14 @@ extension Receiver {
 
   /// Patches the site of a call whose caller waits for an answer.
   ///
-  /// - Parameter end: The address behind the call.
+  /// - Parameters:
+  ///   - end: The address behind the call.
+  ///   - hasJustArrived: Whether the area has just come, so that nobody disturbs the caller.
   /// - Returns: What a caller that isn't alone has to change by itself.
   @discardableResult
   func patchSite(
-    behind end: RemoteAddress, _ call: Syscall, _ notification: Notification, _ thread: PodThread
+    behind end: RemoteAddress, _ call: Syscall, _ notification: Notification, _ thread: PodThread,
+    hasJustArrived: Bool = false
   ) -> TextChange? {
     guard let area = supervisor.area, supervisor.gains(call) else { return nil }
     let process = thread.process
@@ -184,11 +190,11 @@ extension Receiver {
     guard !process.hasOwnFilters, !process.speaksForInit, space.hasArea else { return nil }
     return space.withCallSites { sites -> TextChange? in
       let isKnown = KnownSites.hold(call)
-      let isFirst = isKnown && sites.begin() && !supervisor.knownSites.isEmpty
+      let isFirst = begins(call, &sites, notification.tid)
       let savesAttach = isKnown || call == .rt_sigaction
       let isDue = sites.isDue(end, from: savesAttach ? 1 : Self.callsBeforePatching)
       guard isFirst || isDue,
-        let state = ProcessStatus.Disturbances(of: notification.tid), state.tracer == 0,
+        let isAlone = hasJustArrived ? true : isAlone(notification.tid, of: process),
         let memory = memory(of: notification)
       else { return nil }
       guard space.sharers == 1, !isShared(memory, area) else {
@@ -198,7 +204,6 @@ extension Receiver {
       guard let trampolines = CallSites.trampolines(in: memory, area: area.base),
         let text = CodeMapping.text(around: end, trampolines: trampolines, of: notification.tid)
       else { return nil }
-      let isAlone = state.threads == 1 && !process.mayHaveThreads
       let prepare = { (sites: inout CallSites, end, call) in
         self.prepare(end, of: call, &sites, space, memory, trampolines, area, isAlone: isAlone)
       }
@@ -232,9 +237,8 @@ extension Receiver {
     else { return }
     supervisor.settleExecs(in: space)
     space.withCallSites { sites in
-      guard sites.hasWaiting, space.sharers == 1, !process.mayHaveThreads,
-        let state = ProcessStatus.Disturbances(of: notification.tid), state.tracer == 0,
-        state.threads == 1, let memory = memory(of: notification), !isShared(memory, area),
+      guard sites.hasWaiting, space.sharers == 1, isAlone(notification.tid, of: process) == true,
+        let memory = memory(of: notification), !isShared(memory, area),
         let trampolines = CallSites.trampolines(in: memory, area: area.base)
       else { return }
       for (end, call) in sites.takeWaiting() {
@@ -247,6 +251,26 @@ extension Receiver {
         try? memory.writeCode(site.start, bytes: jump)
       }
     }
+  }
+
+  /// Whether a program makes or waits for its first process, or is to be expected to, as it has done so before. Then it gets the
+  /// sites at once that are known.
+  private func begins(_ call: Syscall, _ sites: inout CallSites, _ tid: Int32) -> Bool {
+    let known = supervisor.knownSites
+    if KnownSites.hold(call) {
+      guard sites.begin() else { return false }
+      TextFile(executedBy: tid).map { known.expect(births: $0) }
+      return !known.isEmpty
+    }
+    return sites.isFresh && !known.isEmpty
+      && TextFile(executedBy: tid).map { known.expects(birthsOf: $0) } ?? false
+      && sites.begin()
+  }
+
+  /// Whether a process has one thread; nil when it is gone, or traced.
+  private func isAlone(_ tid: Int32, of process: PodProcess) -> Bool? {
+    guard let state = ProcessStatus.Disturbances(of: tid), state.tracer == 0 else { return nil }
+    return state.threads == 1 && !process.mayHaveThreads
   }
 
   /// Has a caller patch its site itself, and make its call again.
@@ -300,6 +324,8 @@ extension Receiver {
 final class KnownSites: Sendable {
   private let files = Mutex<[TextFile: [UInt64: Syscall]]>([:])
   private let count = Atomic<Int>(0)
+  /// Programs that have made or waited for processes.
+  private let makers = Mutex<Set<TextFile>>([])
   /// So many are known at most: a pod may make files without end.
   private static let most = 64
 
@@ -322,6 +348,14 @@ final class KnownSites: Sendable {
       count.add(1, ordering: .relaxed)
     }
   }
+
+  /// From now on a program is expected to make or wait for processes.
+  func expect(births program: TextFile) {
+    makers.withLock { makers in
+      if makers.count < Self.most { makers.insert(program) }
+    }
+  }
+  func expects(birthsOf program: TextFile) -> Bool { makers.withLock { $0.contains(program) } }
 
   /// Those that lie in a mapping.
   func sites(in text: Text) -> [(end: RemoteAddress, call: Syscall)] {

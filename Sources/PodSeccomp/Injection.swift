@@ -189,7 +189,8 @@ extension Receiver {
       guard isBack else {
         return slowly(notification) { putBack(injection, notification, .getpid, thread) }
       }
-      patchSite(behind: injection.address, injection.call, notification, thread)
+      patchSite(
+        behind: injection.address, injection.call, notification, thread, hasJustArrived: true)
     }
     answer(notification, .success(0))
   }
@@ -351,6 +352,17 @@ enum CodeMapping {
 struct TextFile: Hashable {
   let inode: UInt64
   let device: UInt64
+}
+
+extension TextFile {
+  /// The program that a task executes; nil when it is gone, or out of reach.
+  ///
+  /// Not to be compared with a file of a mapping, of which a kernel may see another device.
+  init?(executedBy task: Int32) {
+    var status = stat()
+    guard stat("/proc/\(task)/exe", &status) == 0 else { return nil }
+    self.init(inode: UInt64(status.st_ino), device: UInt64(status.st_dev))
+  }
 }
 
 /// A mapping of code.

@@ -32,10 +32,10 @@ final class LookingCaller: TransactionHost, CallerState {
     var arguments = arguments
     switch call {
     case .getppid:
-      guard let parent = ProcessStatus.number("PPid", of: thread.tid) else {
+      guard let family = ProcessStatus.family(of: thread.process.tgid) else {
         return .failure(.noSuchProcess)
       }
-      return .success(parent)
+      return .success(Int(family.parent))
     case .getpgrp: return look(.getpgid, CallArguments(UInt64(thread.process.tgid)))
     case .getpgid, .getsid, .sched_getscheduler:
       if arguments.int(0) == 0 { arguments[0] = UInt64(thread.tid) }

@@ -106,9 +106,14 @@ extension Receiver {
       answer(notification, .failure(.invalidArgument))
       return
     }
-    let name = UnannouncedBirth.name(
-      of: newborn, flags, by: thread.process.name, process,
-      since: Int32(truncatingIfNeeded: words.e), names: supervisor.names, supervisor)
+    let births = Int32(truncatingIfNeeded: words.e)
+    func name(_ witness: some NewbornWitness) -> VirtualName<ProcessID>? {
+      UnannouncedBirth.name(
+        of: newborn, flags, by: thread.process.name, process, since: births,
+        names: supervisor.names, witness)
+    }
+    let told = ToldNewborn(newborn, flags, of: thread.process, supervisor)
+    let name = told.map { name($0) } ?? name(supervisor)
     if let name {
       answer(notification, .success(Int(name.rawValue)))
       return

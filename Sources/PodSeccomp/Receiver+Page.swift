@@ -37,6 +37,7 @@ extension Receiver {
     case POD_HYPERCALL_ARRIVED: arrive(notification, thread)
     case POD_HYPERCALL_WAITED:
       // It may have to wait for what somebody else is to hear.
+      if supervisor.births.isEmpty { return endWait(notification, thread) }
       slowly(notification) { endWait(notification, thread) }
     default: answer(notification, .failure(.noFunction))
     }

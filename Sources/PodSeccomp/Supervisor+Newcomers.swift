@@ -29,6 +29,61 @@ final class Adoption: Sendable {
   }
 }
 
+/// A process of which its maker tells, who waits for the answer: a descriptor holds it while it is looked at.
+///
+/// It says the same as the supervisor does, with a quarter of the calls.
+final class ToldNewborn: NewbornWitness {
+  let number: PhysicalName<ProcessID>
+  let maker: PodProcess
+  /// Whether its memory may be its maker's: nobody but these two is harmed if that isn't true.
+  let mayShareMemory: Bool
+  private let pidfd: Int32
+  private let supervisor: Supervisor
+
+  /// - Returns: nil for threads, where the kernel doesn't tell so, and for who isn't there.
+  init?(
+    _ number: PhysicalName<ProcessID>, _ flags: UInt64, of maker: PodProcess,
+    _ supervisor: Supervisor
+  ) {
+    guard ProcessStatus.tellsFamilies, flags & CloneFlags.thread == 0,
+      number.rawValue != supervisor.launcher
+    else { return nil }
+    pidfd = CLinux_pidfd_open(number.rawValue, 0)
+    (self.number, self.maker, self.supervisor) = (number, maker, supervisor)
+    mayShareMemory = flags & CloneFlags.vm != 0
+    guard pidfd >= 0 else { return nil }
+  }
+
+  deinit { if pidfd >= 0 { close(pidfd) } }
+
+  /// Another descriptor of it.
+  func openDescriptor() -> OwnedDescriptor {
+    OwnedDescriptor(owning: CLinux_duplicate(pidfd, 0))
+  }
+
+  func kinship(of task: PhysicalName<ProcessID>) -> Kinship? {
+    guard task == number else { return supervisor.kinship(of: task) }
+    return ProcessStatus.family(pidfd: pidfd).map {
+      Kinship(
+        process: PhysicalName(rawValue: $0.process), parent: PhysicalName(rawValue: $0.parent))
+    }
+  }
+
+  func isOfFamily(_ task: PhysicalName<ProcessID>) -> Bool {
+    if task == number, kinship(of: task)?.parent.rawValue == maker.tgid { return true }
+    return supervisor.isOfFamily(task)
+  }
+
+  func takeInUnannounced(_ newborn: PhysicalName<ProcessID>) -> VirtualName<ProcessID>? {
+    guard newborn == number else { return supervisor.takeInUnannounced(newborn) }
+    return supervisor.takeIn(self)
+  }
+
+  func takeBack(_ newborn: PhysicalName<ProcessID>, _ name: VirtualName<ProcessID>) {
+    supervisor.takeBack(newborn, name)
+  }
+}
+
 /// Tasks of the pod that somebody made without telling: they are taken in when somebody needs their names.
 ///
 /// They are found by what the kernel says: a thread by its process, a process by its parent. Whoever takes one in holds
@@ -117,6 +172,15 @@ extension Supervisor: Newcomers, NewbornWitness {
     takeInEarly(newborn.rawValue).map { VirtualName(rawValue: caller($0).thread.rawValue) }
   }
 
+  /// The same of who is told of.
+  func takeIn(_ newborn: ToldNewborn) -> VirtualName<ProcessID>? {
+    guard namesLate else { return takeInUnannounced(newborn.number) }
+    let taken = adoption.withLock {
+      adopt(newborn.number.rawValue, generations: Self.generations, newborn)
+    }
+    return taken.map { VirtualName(rawValue: caller($0).thread.rawValue) }
+  }
+
   /// A wait has returned a child that may have no name.
   ///
   /// - Parameter isReaped: Whether the kernel has given it up.
@@ -130,9 +194,15 @@ extension Supervisor: Newcomers, NewbornWitness {
   /// Takes in a task that waits for an answer, or stands still, and that nobody has heard of.
   ///
   /// - Returns: nil when it isn't the pod's, or there is no name for it.
-  func adopt(_ tid: Int32) -> PodThread? { adoption.withLock { adopt(tid, generations: 64) } }
+  func adopt(_ tid: Int32) -> PodThread? {
+    adoption.withLock { adopt(tid, generations: Self.generations) }
+  }
 
-  private func adopt(_ tid: Int32, generations: Int) -> PodThread? {
+  private static let generations = 64
+
+  private func adopt(
+    _ tid: Int32, generations: Int, _ told: ToldNewborn? = nil
+  ) -> PodThread? {
     if let thread = thread(tid) {
       if isThere(thread) { return thread }
       lose(thread)
@@ -141,7 +211,8 @@ extension Supervisor: Newcomers, NewbornWitness {
     let former = process(tid)
     if let former, former.isThere { return PodThread(tid: tid, process: former) }
     let physical = PhysicalName<ProcessID>(rawValue: tid)
-    guard generations > 0, var kinship = kinship(of: physical) else { return nil }
+    let kin = { told.map { $0.kinship(of: physical) } ?? self.kinship(of: physical) }
+    guard generations > 0, var kinship = kin() else { return nil }
     // Whoever had the number has been waited for, and nobody has told yet.
     if let former {
       processEnded(former)
@@ -149,32 +220,35 @@ extension Supervisor: Newcomers, NewbornWitness {
     }
     names.processes.exited(physical)
     while true {
-      if let taken = adopt(tid, kinship, generations: generations) { return taken }
+      if let taken = adopt(tid, kinship, generations: generations, told) { return taken }
       // Its parent may have ended since, and the kernel have given it to another.
-      guard let now = self.kinship(of: physical), now != kinship else { return nil }
+      guard let now = kin(), now != kinship else { return nil }
       kinship = now
     }
   }
 
-  private func adopt(_ tid: Int32, _ kinship: Kinship, generations: Int) -> PodThread? {
+  private func adopt(
+    _ tid: Int32, _ kinship: Kinship, generations: Int, _ told: ToldNewborn?
+  ) -> PodThread? {
     let physical = PhysicalName<ProcessID>(rawValue: tid)
     let isThread = kinship.process != physical
     let relative = isThread ? kinship.process : kinship.parent
     let isInits = !isThread && relative.rawValue == podInit.processID
-    var family = process(relative.rawValue)
-    if !isInits, family?.isThere != true {
+    let maker = told.flatMap { $0.maker.tgid == relative.rawValue ? $0.maker : nil }
+    var family = maker ?? process(relative.rawValue)
+    if !isInits, maker == nil, family?.isThere != true {
       // Nobody has heard of its parent either.
       guard relative.rawValue > 1, relative.rawValue != getpid() else { return nil }
       family = adopt(relative.rawValue, generations: generations - 1)?.process
     }
-    guard isInits || family?.isThere == true else { return nil }
-    let maker = Caller(
+    guard isInits || maker != nil || family?.isThere == true else { return nil }
+    let caller = Caller(
       thread: VirtualName(rawValue: 0), process: family?.name ?? ProcessTable.initial,
       physicalThread: PhysicalName(rawValue: relative.rawValue))
     let session = getsid(tid)
     do throws(NameError) {
       let name = try names.processes.initialize(
-        physical, by: maker, isThread: isThread, sharesParent: false,
+        physical, by: caller, isThread: isThread, sharesParent: false,
         group: isThread ? nil : try? physical.group(),
         session: session > 0 ? PhysicalName(rawValue: session) : nil)
       if isThread, let family {
@@ -182,15 +256,15 @@ extension Supervisor: Newcomers, NewbornWitness {
         return add(thread: tid, of: family)
       }
       let space: AddressSpace
-      if let family, sharesMemory(tid, with: family) {
+      if let family, told?.mayShareMemory ?? true, sharesMemory(tid, with: family) {
         space = family.space
         space.share()
       } else {
         space = family.map { AddressSpace(copying: $0.space) } ?? AddressSpace()
       }
       // It may have ended, which is told as soon as somebody watches.
-      setup.events(.started(name, physical, parent: maker.process))
-      let process = add(process: tid, name, space, maySoonEnd: true)
+      setup.events(.started(name, physical, parent: caller.process))
+      let process = add(process: tid, name, space, maySoonEnd: true, told?.openDescriptor())
       process.mayBeOutOfReach = true
       process.dumpable = family?.dumpable
       if family?.hasOwnFilters ?? false { filtersCalls(process) }

@@ -317,12 +317,14 @@ final class Supervisor: Sendable {
 
   /// Takes in a process, and lets init watch for its end.
   ///
-  /// - Parameter maySoonEnd: Whether it may have ended before anybody needs to watch it.
+  /// - Parameters:
+  ///   - maySoonEnd: Whether it may have ended before anybody needs to watch it.
+  ///   - descriptor: One of it, if there is any.
   func add(
     process tgid: Int32, _ name: VirtualName<ProcessID>, _ space: AddressSpace,
-    maySoonEnd: Bool = false
+    maySoonEnd: Bool = false, _ descriptor: consuming OwnedDescriptor? = nil
   ) -> PodProcess {
-    let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(tgid, 0))
+    let pidfd = descriptor ?? OwnedDescriptor(owning: CLinux_pidfd_open(tgid, 0))
     let identity =
       pidfd.rawValue >= 0 ? ProcessIdentity(pidfd: pidfd.rawValue, tgid: tgid) : nil
     let (process, former) = processes.withLock { processes -> (PodProcess, PodProcess?) in

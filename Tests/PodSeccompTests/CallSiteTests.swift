@@ -1,4 +1,5 @@
 import CPodLayout
+import Glibc
 import PodCore
 import Testing
 
@@ -158,5 +159,16 @@ struct CallSiteTests {
       let isBirthOrWait = [Syscall.fork, .vfork, .clone, .wait4, .waitid].contains(call)
       #expect(KnownSites.hold(call) == isBirthOrWait)
     }
+  }
+
+  @Test("programs that make processes are known by their files")
+  func makers() throws {
+    let sites = KnownSites()
+    let own = try #require(TextFile(executedBy: getpid()))
+    #expect(!sites.expects(birthsOf: own))
+    sites.expect(births: own)
+    #expect(sites.expects(birthsOf: own))
+    #expect(!sites.expects(birthsOf: TextFile(inode: own.inode + 1, device: own.device)))
+    #expect(TextFile(executedBy: Int32.max) == nil)
   }
 }

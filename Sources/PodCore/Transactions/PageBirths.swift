@@ -383,6 +383,9 @@ package final class PageBirths: Sendable {
     return nil
   }
 
+  /// Whether nothing is under way.
+  package var isEmpty: Bool { state.withLock { $0.births.isEmpty } }
+
   /// Whether a process may have children of which nobody has heard.
   package func areUnheard(of process: PhysicalName<ProcessID>) -> Bool {
     state.withLock { state in state.births.values.filter { $0.process == process } }
