@@ -22,75 +22,117 @@ package final class PodDirectory: PodPlaces {
   private static let parent = "/dev/shm"
   private static let beginning = ".pod-"
 
-  private let name: String
+  /// The outermost one, once it is there.
+  private final class Outer: Sendable {
+    let name: String
+    let number: UInt32
+    let descriptor: OwnedDescriptor
+
+    init(_ name: String, _ number: UInt32, _ descriptor: consuming OwnedDescriptor) {
+      (self.name, self.number) = (name, number)
+      self.descriptor = descriptor
+    }
+  }
+
+  private struct State: Sendable {
+    var outer: Outer?
+    var isRemoved = false
+  }
+
+  private let secretNumber: UInt64
   private let secret: String
-  private let numbers: (outer: UInt32, secret: UInt64)
-  private let outer: OwnedDescriptor
-  private let isRemoved = Mutex(false)
+  private let state = Mutex(State())
   private let isMounted = Atomic(false)
-  private let directories: (sharedMemory: [UInt8], queues: [UInt8]?, tables: [UInt8])
   package let queuePrefix: [UInt8]
 
-  /// Makes the directories of a new pod, and removes what killed host programs of this user have left.
+  /// Prepares a new pod's directories, which are made when they are first used, and removes what killed host programs of
+  /// this user have left.
   ///
-  /// - Throws: What keeps it from making them: `.noSuchFileOrDirectory` where there is no `/dev/shm`,
-  ///   `.permissionDenied`, `.noSpace`, `.readOnlyFileSystem`.
+  /// - Throws: What would keep it from making them: `.noSuchFileOrDirectory` where there is no `/dev/shm`,
+  ///   `.permissionDenied`, `.readOnlyFileSystem`.
   package static func make() throws(Errno) -> PodDirectory {
     removeAbandoned()
-    // A name is taken, or was found before it was locked, once in a thousand years.
+    try check(faccessat(AT_FDCWD, parent, W_OK | X_OK, AT_EACCESS))
+    return PodDirectory()
+  }
+
+  private init() {
+    var generator = SystemRandomNumberGenerator()
+    secretNumber = generator.next()
+    secret = Self.digits(secretNumber, 16)
+    queuePrefix = Array("\(Self.beginning)\(secret).".utf8)
+  }
+
+  /// The directories, made if they aren't there yet.
+  private func made() throws(Errno) -> Outer {
+    let result = state.withLock { state in
+      Result { () throws(Errno) -> Outer in
+        if state.isRemoved { throw .noSuchFileOrDirectory }
+        if let outer = state.outer { return outer }
+        let outer = try makeOuter()
+        state.outer = outer
+        return outer
+      }
+    }
+    return try result.get()
+  }
+
+  private func makeOuter() throws(Errno) -> Outer {
+    // A name is taken, or was found before it was locked, once in a thousand years; but others may look for some.
     for _ in 0..<16 {
       do throws(Errno) {
-        return try PodDirectory()
+        return try tryOuter()
       } catch .fileExists {
       } catch .resourceTemporarilyUnavailable {}
     }
     throw .fileExists
   }
 
-  private init() throws(Errno) {
+  private func tryOuter() throws(Errno) -> Outer {
     var generator = SystemRandomNumberGenerator()
-    numbers = (generator.next(), generator.next())
-    name = Self.beginning + Self.digits(UInt64(numbers.outer), 8)
-    secret = Self.digits(numbers.secret, 16)
+    let number: UInt32 = generator.next()
+    let name = Self.beginning + Self.digits(UInt64(number), 8)
     let path = "\(Self.parent)/\(name)"
     try Self.check(mkdir(path, 0o700))
-    outer = OwnedDescriptor(
+    let descriptor = OwnedDescriptor(
       owning: CLinux_open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0))
     // Whoever clears away found it first: then it is gone, or about to be.
-    if outer.rawValue == -ENOENT { throw .resourceTemporarilyUnavailable }
-    if outer.rawValue < 0 { throw Errno(rawValue: -outer.rawValue) }
-    guard flock(outer.rawValue, LOCK_EX | LOCK_NB) == 0, Self.isAt(path, outer.rawValue) else {
-      throw .resourceTemporarilyUnavailable
-    }
-    queuePrefix = Array("\(Self.beginning)\(secret).".utf8)
-    directories = (
-      Array("\(path)/s\(secret)".utf8),
-      Self.hasQueues ? Array("\(path)/q\(secret)".utf8) : nil,
-      Array("\(path)/v\(secret)".utf8)
-    )
+    if descriptor.rawValue == -ENOENT { throw .resourceTemporarilyUnavailable }
+    if descriptor.rawValue < 0 { throw Errno(rawValue: -descriptor.rawValue) }
+    guard flock(descriptor.rawValue, LOCK_EX | LOCK_NB) == 0, Self.isAt(path, descriptor.rawValue)
+    else { throw .resourceTemporarilyUnavailable }
     do throws(Errno) {
       for (kind, mode) in [("s", 0o1777), ("q", 0o755), ("v", 0o755)] as [(String, mode_t)] {
-        try Self.check(mkdirat(outer.rawValue, kind + secret, 0o700))
+        try Self.check(mkdirat(descriptor.rawValue, kind + secret, 0o700))
         // The mask of the host program doesn't count here.
-        try Self.check(fchmodat(outer.rawValue, kind + secret, mode, 0))
+        try Self.check(fchmodat(descriptor.rawValue, kind + secret, mode, 0))
       }
-      try Self.check(fchmod(outer.rawValue, 0o711))
+      try Self.check(fchmod(descriptor.rawValue, 0o711))
     } catch {
-      remove()
+      Self.empty(descriptor.rawValue)
+      _ = rmdir(path)
       throw error
     }
+    return Outer(name, number, descriptor)
   }
 
   deinit { remove() }
 
   /// Removes the directories with all that is in them, and the queues. Idempotent. Nobody of the pod is alive any more.
   package func remove() {
-    isRemoved.withLock { isRemoved in
-      if isRemoved { return }
-      isRemoved = true
-      Self.empty(outer.rawValue)
-      _ = rmdir("\(Self.parent)/\(name)")
+    let outer = state.withLock { state in
+      state.isRemoved = true
+      return state.outer.take()
     }
+    guard let outer else { return }
+    Self.empty(outer.descriptor.rawValue)
+    _ = rmdir("\(Self.parent)/\(outer.name)")
+  }
+
+  /// One of the directories; a path that leads nowhere when it can't be made.
+  private func path(_ kind: String) -> [UInt8] {
+    let name = (try? made())?.name ?? "\(Self.beginning)none"
+    return Array("\(Self.parent)/\(name)/\(kind)\(secret)".utf8)
   }
 
   /// Has a pod's init, which has no descendants yet, see the directories where programs look for them.
@@ -100,8 +142,9 @@ package final class PodDirectory: PodPlaces {
   package func mount(in podInit: PodInit, hasTables: Bool) throws(Errno) {
     var which: UInt32 = 0
     if hasTables { which |= UInt32(POD_VIEW_TABLES) }
-    if directories.queues != nil { which |= UInt32(POD_VIEW_QUEUES) }
-    try podInit.show(outer: numbers.outer, secret: numbers.secret, which: which)
+    if Self.hasQueues { which |= UInt32(POD_VIEW_QUEUES) }
+    // Who may mount nothing needs no directory for it.
+    try podInit.show(outer: try made().number, secret: secretNumber, which: which)
     isMounted.store(true, ordering: .relaxed)
   }
 
@@ -109,30 +152,34 @@ package final class PodDirectory: PodPlaces {
 
   package var isShownByKernel: Bool { isMounted.load(ordering: .relaxed) }
   package var sharedMemory: [UInt8] {
-    isShownByKernel ? Array(Self.parent.utf8) : directories.sharedMemory
+    isShownByKernel ? Array(Self.parent.utf8) : path("s")
   }
   package var queueList: [UInt8]? {
-    isShownByKernel ? directories.queues.map { _ in Array("/dev/mqueue".utf8) } : directories.queues
+    guard Self.hasQueues else { return nil }
+    return isShownByKernel ? Array("/dev/mqueue".utf8) : path("q")
   }
   package var systemVTables: [UInt8] {
-    isShownByKernel ? Array("/proc/sysvipc".utf8) : directories.tables
+    isShownByKernel ? Array("/proc/sysvipc".utf8) : path("v")
   }
 
   package func list(queue: [UInt8]) throws(Errno) {
+    let outer = try made().descriptor.rawValue
     let descriptor = Self.withPath("q\(secret)/", queue) {
-      openat(outer.rawValue, $0, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o444)
+      openat(outer, $0, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o444)
     }
     try Self.check(descriptor)
     close(descriptor)
   }
 
   package func unlist(queue: [UInt8]) {
-    _ = Self.withPath("q\(secret)/", queue) { unlinkat(outer.rawValue, $0, 0) }
+    guard let outer = state.withLock({ $0.outer }) else { return }
+    _ = Self.withPath("q\(secret)/", queue) { unlinkat(outer.descriptor.rawValue, $0, 0) }
   }
 
   package func has(object: [UInt8]) -> Bool {
-    Self.withPath("s\(secret)/", object) {
-      faccessat(outer.rawValue, $0, F_OK, AT_SYMLINK_NOFOLLOW) == 0
+    guard let outer = state.withLock({ $0.outer }) else { return false }
+    return Self.withPath("s\(secret)/", object) {
+      faccessat(outer.descriptor.rawValue, $0, F_OK, AT_SYMLINK_NOFOLLOW) == 0
     }
   }
 
@@ -144,9 +191,10 @@ package final class PodDirectory: PodPlaces {
   }
 
   package func show(_ table: PathViews.SystemVTable, _ text: [UInt8]) throws(Errno) {
+    let outer = try made()
     let new = "v\(secret)/.\(Self.digits(SystemRandomNumberGenerator().random(), 16))"
     let descriptor = openat(
-      outer.rawValue, new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+      outer.descriptor.rawValue, new, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
     try Self.check(descriptor)
     defer { close(descriptor) }
     do throws(Errno) {
@@ -159,9 +207,11 @@ package final class PodDirectory: PodPlaces {
       try Self.check(fchmod(descriptor, 0o444))
       // Who has the former one open goes on reading that.
       try Self.check(
-        renameat(outer.rawValue, new, outer.rawValue, "v\(secret)/\(table.rawValue)"))
+        renameat(
+          outer.descriptor.rawValue, new, outer.descriptor.rawValue, "v\(secret)/\(table.rawValue)")
+      )
     } catch {
-      unlinkat(outer.rawValue, new, 0)
+      unlinkat(outer.descriptor.rawValue, new, 0)
       throw error
     }
   }
@@ -308,7 +358,8 @@ extension PodSetup {
   package func makeDirectory(for podInit: PodInit) -> PodDirectory? {
     do throws(Errno) {
       let directory = try PodDirectory.make()
-      if configuration.mayMount {
+      // CAP_SYS_ADMIN.
+      if configuration.mayMount, OwnProcess.hasCapability(21) {
         try? directory.mount(in: podInit, hasTables: names.paths.systemVTables != nil)
       }
       names.paths.places = directory

@@ -25,15 +25,19 @@ struct PodDirectoryTests {
     let mask = umask(0o077)
     defer { umask(mask) }
     let directory = try PodDirectory.make()
+    #expect(!directory.has(object: Array("none".utf8)))
     #expect(mode(text(directory.sharedMemory)) == S_IFDIR | 0o1777)
     #expect(mode(outer(directory)) == S_IFDIR | 0o711)
     #expect(directory.sharedMemory.count < 48 && directory.queuePrefix.count < 32)
     let other = try PodDirectory.make()
     #expect(outer(other) != outer(directory))
+    let path = outer(directory)
     directory.remove()
     directory.remove()
-    #expect(mode(outer(directory)) == nil)
+    #expect(mode(path) == nil && mode(outer(directory)) == nil)
     #expect(mode(outer(other)) != nil)
+    // One that isn't used is never made.
+    _ = try PodDirectory.make()
     withExtendedLifetime(other) {}
   }
 
@@ -65,8 +69,9 @@ struct PodDirectoryTests {
       try #require(mkdir("\(inner)/d\(number)", 0o700) == 0)
       try #require(mkdir("\(inner)/d\(number)/e", 0o700) == 0)
     }
+    let path = outer(directory)
     directory.remove()
-    #expect(mode(outer(directory)) == nil)
+    #expect(mode(path) == nil)
     #expect(mode("\(outside)/kept") == S_IFREG | 0o600)
   }
 
@@ -98,6 +103,7 @@ struct PodDirectoryTests {
   @Test("what a killed host program has left is removed, and nothing of one that lives")
   func abandoned() throws {
     let living = try PodDirectory.make()
+    try #require(mode(text(living.sharedMemory)) != nil)
     let left = "/dev/shm/.pod-\(String(getpid(), radix: 16))x"
     try #require(mkdir(left, 0o711) == 0)
     try #require(mkdir("\(left)/s1", 0o777) == 0)
