@@ -312,9 +312,17 @@ final class Receiver {
       answer(notification, .failure(errno))
     case _ where Self.onlyLooks(call, arguments, supervisor):
       lookAt(notification, call, thread)
+    case .wrapped? where setsOwnIDs(notification, call):
+      if passesInterposers(notification, call, thread) { letPass(notification) }
     default:
       let inArea = mayEnterArea(call, arguments, thread)
       slowly(notification) { attend(notification, call, thread, inArea: inArea) }
+    }
+  }
+
+  private func setsOwnIDs(_ notification: Notification, _ call: Syscall) -> Bool {
+    UserID.isIdle(call, notification.arguments) { ofGroups in
+      ProcessStatus.numbers(ofGroups ? "Gid" : "Uid", of: notification.tid)
     }
   }
 
