@@ -250,7 +250,9 @@ extension Receiver {
         else { continue }
         sites.forget(site)
         let isPatched = (try? memory.writeCode(site.start, bytes: jump)) != nil
-        if isPatched, KnownSites.hold(call) { supervisor.knownSites.insert(end, of: call, in: text) }
+        if isPatched, KnownSites.hold(call) {
+          supervisor.knownSites.insert(end, of: call, in: text)
+        }
       }
     }
   }
