@@ -92,7 +92,9 @@ public final class Pod: Sendable {
     let names = PodNames(
       pod: PodID(rawValue: lastIdentifier.add(1, ordering: .relaxed).newValue), system: system,
       range: 1...configuration.highestProcess, capacity: configuration.capacity,
-      policy: configuration.processNames, interposers: interposers, abi: .host,
+      policy: configuration.processNames,
+      boundary: configuration.pathCoverage == .everything ? .viewingPaths : .standard,
+      interposers: interposers, abi: .host,
       memory: { size in
         do throws(PodError) {
           return try backend.tableMemory(for: configuration, size: size)

@@ -55,6 +55,10 @@ final class StoppedCaller: TransactionHost {
     }
   }
 
+  func directory(_ descriptor: Int32?) -> [UInt8]? {
+    ProcessStatus.directory(descriptor, of: tracee.tid)
+  }
+
   /// Without memory the filter is installed all the same; calls that need some ask again.
   func willFilterCalls() {
     do throws(Errno) {

@@ -118,6 +118,10 @@ final class AttachedCaller: TransactionHost, CallerState {
     try ProcessHandle.Target(behind: descriptor, of: thread.tid)
   }
 
+  func directory(_ descriptor: Int32?) -> [UInt8]? {
+    ProcessStatus.directory(descriptor, of: thread.tid)
+  }
+
   /// Without memory the filter is installed all the same; calls that need some ask again.
   func willFilterCalls() {
     supervisor.filtersCalls(process)

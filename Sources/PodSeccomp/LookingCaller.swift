@@ -137,6 +137,10 @@ final class LookingCaller: TransactionHost, CallerState {
 
   func isWaitable(_ zombie: Entry<ProcessID>) -> Bool { supervisor.isWaitable(zombie) }
 
+  func directory(_ descriptor: Int32?) -> [UInt8]? {
+    ProcessStatus.directory(descriptor, of: thread.tid)
+  }
+
   func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
     guard let user = ProcessStatus.number("Uid", of: task.rawValue) else { throw .noSuchProcess }
     return UInt32(truncatingIfNeeded: user)

@@ -87,9 +87,9 @@ final class AddressSpace: Sendable {
   private let state: Mutex<State>
 
   /// The size of the scratch memory in bytes.
-  static let scratchSize = 64 * 1024
+  static let scratchSize = 128 * 1024
   /// What one transaction may use of it.
-  static let slotSize = 512
+  static let slotSize = 1024
 
   /// Held while what is to be unmapped is looked for and unmapped.
   private let unmapping = Mutex<Void>(())

@@ -78,8 +78,7 @@ extension Receiver {
     {
       return
     }
-    attend(host, attached, call, notification.arguments)
-    host.endScratch()
+    attendTo(host, attached, call, notification.arguments)
   }
 
   /// Sends a thread that stands behind its call into the pod's area, which makes the call and returns to the program.
@@ -112,10 +111,14 @@ extension Receiver {
     }
   }
 
-  private func attend(
+  /// The host's scratch memory is given back at the end, but for a call that goes on by itself: that one reads it.
+  private func attendTo(
     _ host: AttachedCaller, _ attached: AttachedThread, _ call: Syscall, _ arguments: CallArguments
   ) {
     let caller = supervisor.caller(host.thread)
+    // Another receiver may have a detached call's host before this one has returned.
+    var isDetached = false
+    defer { if !isDetached { host.endScratch() } }
     for _ in 0..<Self.retries {
       var transaction = Transaction(
         call, arguments, by: caller, names: supervisor.names, host: host)
@@ -135,8 +138,8 @@ extension Receiver {
       do throws(Errno) {
         if transaction.awaitsNewborn {
           guard let made = try fork(&transaction, host, attached) else {
-            detach(consume transaction, host, attached)
-            return
+            isDetached = true
+            return detach(consume transaction, host, attached)
           }
           result = made
         } else if let found = try look(transaction, host, attached) {
@@ -144,8 +147,8 @@ extension Receiver {
         } else if transaction.row?.performed == .inCallerBlocking || transaction.wait != nil {
           let gate = try host.gate()
           try begin(transaction, at: gate.call, attached)
-          detach(consume transaction, host, attached)
-          return
+          isDetached = true
+          return detach(consume transaction, host, attached)
         } else {
           result = try perform(transaction, host, attached)
         }
@@ -327,12 +330,12 @@ extension Receiver {
     if transaction.wantsRetry || isCutOff {
       let (call, arguments) = (transaction.call, transaction.arguments)
       drop(consume transaction)
-      attend(host, attached, call, arguments)
+      attendTo(host, attached, call, arguments)
     } else {
       trace(transaction, kernel: kernel, seen: seen)
       finish(host, attached, seen)
+      host.endScratch()
     }
-    host.endScratch()
   }
 
   private func drop(_ transaction: consuming Transaction) {}

@@ -100,7 +100,10 @@ struct BoundaryTableTests {
   @Test("calls that programs make all the time aren't interposed on")
   func hotCallsAreFree() {
     let hot: [(Syscall, CallArguments)] = [
-      (.read, .init()), (.write, .init()), (.openat, .init()), (.newfstatat, .init()),
+      (.read, .init()), (.write, .init()), (.newfstatat, .init()),
+      // As libraries, interpreters and compilers open what they read: O_CLOEXEC, O_NOCTTY.
+      (.openat, .init(0, 0, 0o2000000)), (.openat, .init(0, 0, 0o400)),
+      (.open, .init(0, 0o2000000)),
       (.statx, .init()), (.fstat, .init()), (.mmap, .init()), (.brk, .init()), (.close, .init()),
       (.futex, .init(0, 128)), (.futex, .init(0, 129)), (.futex, .init(0, 137)), (.poll, .init()),
       (.epoll_wait, .init()), (.clock_gettime, .init(0)), (.clock_gettime, .init(3)),

@@ -317,6 +317,15 @@ extension Probe {
     "msgrcv": "message_queues.c", "msgctl": "message_queues.c",
     "shmget": "shared_memory.c", "shmat": "shared_memory.c", "shmdt": "shared_memory.c",
     "shmctl": "shared_memory.c",
+    "mq_open": "posix_objects.c", "mq_unlink": "posix_objects.c",
+    "open O_NOFOLLOW": "posix_objects.c", "open O_CREAT": "posix_objects.c",
+    "openat O_NOFOLLOW": "posix_objects.c", "openat O_CREAT": "posix_objects.c",
+    "open O_RDONLY alone": "PathRowTests", "openat O_RDONLY alone": "PathRowTests",
+    "access F_OK": "posix_objects.c", "unlink": "posix_objects.c",
+    "unlinkat no AT_REMOVEDIR": "PathRowTests", "link": "posix_objects.c",
+    "linkat": "PathRowTests", "rename": "posix_objects.c", "renameat": "PathRowTests",
+    "renameat2": "PathRowTests", "creat": "PathRowTests", "mknod": "PathRowTests",
+    "mknodat": "PathRowTests",
   ].merging(
     [
       "CGROUP", "IPC", "MNT", "NET", "PID", "PID_FOR_CHILDREN", "TIME", "TIME_FOR_CHILDREN",

@@ -11,6 +11,7 @@
 #include <sys/sysinfo.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum {
@@ -64,6 +65,12 @@ static inline long CLinux_process_vm_write(pid_t tid, uint64_t address, const vo
 static inline int CLinux_open(const char *path, int flags, mode_t mode) {
   return (int)CLinux_result(open(path, flags | O_CLOEXEC, mode));
 }
+// statfs: <sys/vfs.h> isn't in Swift's Glibc module. A file system's magic number, or a negative errno.
+static inline long CLinux_file_system(const char *path) {
+  struct statfs status;
+  return statfs(path, &status) < 0 ? -errno : (long)status.f_type;
+}
+
 // F_DUPFD_CLOEXEC: fcntl is variadic.
 static inline int CLinux_duplicate(int fd, int lowest) {
   return (int)CLinux_result(fcntl(fd, F_DUPFD_CLOEXEC, lowest));

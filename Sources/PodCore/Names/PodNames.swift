@@ -14,6 +14,8 @@ public final class PodNames: Sendable {
   public let systemV: SystemVObjects
   /// System V shared memory.
   public let segments: SegmentTable
+  /// Which paths lead to what is the pod's own.
+  public let paths = PathViews()
 
   /// Makes the tables of a new pod.
   ///

@@ -183,6 +183,10 @@ public protocol TransactionHost: AnyObject {
   /// kinds of descriptors.
   func kind(ofDescriptor descriptor: Int32) -> DescriptorKind?
 
+  /// The absolute path of a directory of the caller, by its descriptor, or of its working directory; nil where nobody
+  /// knows it. It may be another one a moment later.
+  func directory(_ descriptor: Int32?) -> [UInt8]?
+
   /// The real user id of a task.
   ///
   /// - Throws: `.noSuchProcess`.
@@ -245,6 +249,11 @@ extension TransactionHost {
 extension TransactionHost {
   /// No descriptor is of a kind where the host knows of none.
   public func kind(ofDescriptor descriptor: Int32) -> DescriptorKind? { nil }
+}
+
+extension TransactionHost {
+  /// Nobody knows it where the host has no files.
+  public func directory(_ descriptor: Int32?) -> [UInt8]? { nil }
 }
 
 extension TransactionHost {
@@ -341,6 +350,10 @@ public struct Transaction: ~Copyable {
   var segmentUse: SegmentTable.Use?
   /// A word that a wrapper keeps from its preamble to its epilogue.
   public var note: Int = 0
+  /// The POSIX message queue that the call is about, by the pod's name.
+  var queue: [UInt8] = []
+  /// Whether the call may be about to make it.
+  var makesQueue = false
 
   /// Memory, kernel and steps.
   public let host: any TransactionHost
@@ -382,6 +395,7 @@ public struct Transaction: ~Copyable {
     _ = restriction?()
     creation?.end()
     if let wait { _ = names.systemV.finish(wait) }
+    if makesQueue { names.paths.hasMade(queue: queue, false) }
   }
 
   /// Runs one step, if the executor lets it.
@@ -588,6 +602,7 @@ public struct Transaction: ~Copyable {
 
   /// Whether anything remains to be done after the kernel's part.
   public var hasEpilogue: Bool {
+    if row?.paths.isEmpty == false { return false }
     if case .wrapped? = row?.verb { return true }
     if seenZombie != nil { return true }
     return !(row?.outputs.isEmpty ?? true)
