@@ -243,12 +243,16 @@ extension Receiver {
       else { return }
       for (end, call) in sites.takeWaiting() {
         guard
-          CodeMapping.text(around: end, trampolines: trampolines, of: notification.tid) != nil,
+          let text = CodeMapping.text(
+            around: end, trampolines: trampolines, of: notification.tid),
           let (site, jump) = prepare(
             end, of: call, &sites, space, memory, trampolines, area, isAlone: true)
         else { continue }
         sites.forget(site)
-        try? memory.writeCode(site.start, bytes: jump)
+        let isPatched = (try? memory.writeCode(site.start, bytes: jump)) != nil
+        if isPatched, KnownSites.hold(call) {
+          supervisor.knownSites.insert(end, of: call, in: text)
+        }
       }
     }
   }

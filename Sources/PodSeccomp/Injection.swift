@@ -156,20 +156,34 @@ extension Receiver {
     _ notification: Notification, _ call: Syscall, _ thread: PodThread
   ) -> Bool {
     let isAction = call == .rt_sigaction && needsStub(notification, thread)
-    guard isAction || mayEnterArea(call, notification.arguments, thread),
-      let stack = ProcessStatus.stackPointer(of: notification.tid),
+    guard isAction || mayEnterArea(call, notification.arguments, thread) else { return false }
+    let memory = RemoteMemory(of: notification.tid)
+    let maps = OwnedDescriptor(
+      owning: CLinux_open("/proc/\(notification.tid)/maps", O_RDONLY, 0))
+    let stack = ProcessStatus.stackPointer(of: notification.tid)
+    // Who still waits is who was opened, and looked at.
+    guard memory.isOpen, maps.rawValue >= 0, let stack, isWaiting(notification),
       Self.pageMakes(call, notification.arguments, stack: stack)
     else { return false }
+    // What is written to by this way needn't be writable for the program, and the page goes on below.
+    let lowest = stack.advanced(by: -Self.roomInPage)
+    var mapping = CLinux_mapping()
+    guard CLinux_query_mapping(maps.rawValue, lowest.rawValue, &mapping) == 0,
+      mapping.isWritable, mapping.end >= stack.rawValue
+    else { return false }
     do throws(Errno) {
-      try RemoteMemory().write(
+      try memory.write(
         stack.advanced(by: -Int(Bootstrap.belowStack)),
-        value: notification.instructionPointer.rawValue, stopped: notification.tid)
+        value: notification.instructionPointer.rawValue)
     } catch {
       return false
     }
     if isAction { thread.process.space.expectStub(notification.arguments.int(0)) }
     return true
   }
+
+  /// How much of the program's stack the page may need for a call, in bytes, the red zone among them.
+  static let roomInPage = 2048
 
   /// The bootstrap has brought its caller into the area: the code is put back, and the call's own site can be patched.
   func arrive(_ notification: Notification, _ thread: PodThread) {
@@ -348,6 +362,24 @@ enum CodeMapping {
   }
 }
 
+extension CodeMapping {
+  /// Whether a process may write to its own memory; nil where the kernel doesn't tell.
+  static func isWritable(_ range: Range<RemoteAddress>, of process: Int32) -> Bool? {
+    let maps = OwnedDescriptor(owning: CLinux_open("/proc/\(process)/maps", O_RDONLY, 0))
+    guard maps.rawValue >= 0 else { return nil }
+    var place = range.lowerBound.rawValue
+    while place < range.upperBound.rawValue {
+      var mapping = CLinux_mapping()
+      let result = CLinux_query_mapping(maps.rawValue, place, &mapping)
+      if result == -ENOENT { return false }
+      guard result == 0 else { return nil }
+      guard mapping.isWritable else { return false }
+      place = mapping.end
+    }
+    return true
+  }
+}
+
 /// A file of which a process has code.
 struct TextFile: Hashable {
   let inode: UInt64
@@ -379,6 +411,7 @@ extension CLinux_mapping {
   fileprivate var isOwnCode: Bool {
     flags & UInt64(CLinux_PROCMAP_EXECUTABLE) != 0 && flags & UInt64(CLinux_PROCMAP_SHARED) == 0
   }
+  fileprivate var isWritable: Bool { flags & UInt64(CLinux_PROCMAP_WRITABLE) != 0 }
   fileprivate var isReadOnlyCode: Bool {
     isOwnCode && flags & UInt64(CLinux_PROCMAP_WRITABLE) == 0
   }

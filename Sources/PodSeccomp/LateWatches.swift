@@ -54,7 +54,9 @@ final class LateWatches: Sendable {
     let due = state.withLock { state -> [Watch] in
       guard state.isLookedAt else { return [] }
       state.emptyLooks = state.watches.isEmpty ? state.emptyLooks + 1 : 0
-      if state.emptyLooks > Self.emptyLooks { (state.isLookedAt, state.emptyLooks) = (false, 0) }
+      if state.emptyLooks > Self.emptyLooks || all {
+        (state.isLookedAt, state.emptyLooks) = (false, 0)
+      }
       let due = all ? state.watches.count : state.watches.prefix { $0.since <= oldest }.count
       defer { state.watches.removeFirst(due) }
       return Array(state.watches.prefix(due))

@@ -66,6 +66,11 @@ final class LookingCaller: TransactionHost, CallerState {
       guard result == 0 else {
         return .failure(Errno(rawValue: Int32(truncatingIfNeeded: -result)))
       }
+      // What is written to by way of the memory's file needn't be writable for the program.
+      let (end, overflows) = answer.rawValue.addingReportingOverflow(UInt64(buffer.count))
+      guard !overflows,
+        CodeMapping.isWritable(answer..<RemoteAddress(rawValue: end), of: thread.tid) != false
+      else { return .failure(.badAddress) }
       do throws(Errno) {
         try write(UnsafeRawBufferPointer(buffer), to: answer)
         return .success(0)

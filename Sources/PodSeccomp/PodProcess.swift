@@ -132,6 +132,16 @@ final class AddressSpace: Sendable {
     }
   }
 
+  /// The copy of a space of which nobody knows whose: the page has made it, so that it has the area and may have all stubs. What
+  /// else of ours there is in it isn't used.
+  init(madeInArea count: Count) {
+    state = Mutex(State(signalsWithStubs: .max))
+    area = Mutex(.mapped)
+    callSites = Mutex(CallSites())
+    awaited = Atomic(false)
+    self.count = count
+  }
+
   deinit { if awaitsArea { count.change(by: -1) } }
 
   /// Whether notifications are to be looked at for the sake of the pod's area.
@@ -459,7 +469,8 @@ final class PodProcess: Sendable {
   /// Whether its number still means it, as far as the kernel can tell now.
   var isThere: Bool {
     let pidfd = CLinux_pidfd_open(tgid, 0)
-    guard pidfd >= 0 else { return false }
+    // Where there is no descriptor left, it isn't gone.
+    guard pidfd >= 0 else { return pidfd != -ESRCH }
     defer { close(pidfd) }
     return identity == nil || ProcessIdentity(pidfd: pidfd, tgid: tgid) == identity
   }

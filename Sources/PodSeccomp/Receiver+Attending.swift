@@ -98,6 +98,9 @@ extension Receiver {
       let found = try RemoteMemory().readBytes(
         entry, count: PodArea.beginning.count, stopped: attached.tid)
       guard found == PodArea.beginning else { return false }
+      // A stack that ends before the page has done with it.
+      let lowest = attached.registers.stackPointer.advanced(by: -Self.roomInPage)
+      _ = try RemoteMemory().read(lowest, as: UInt64.self, stopped: attached.tid)
       // Another receiver may have its next call before this one goes on.
       host.letGo()
       try attached.enter(entry, for: call)

@@ -122,7 +122,9 @@ extension Receiver {
       return
     }
     // It must not run unnamed. Its maker waits for the answer, and nobody else waits for it.
-    if supervisor.kinship(of: newborn)?.parent == process {
+    if let told {
+      if told.kinship(of: newborn)?.parent == process { told.kill() }
+    } else if supervisor.kinship(of: newborn)?.parent == process {
       _ = Glibc.kill(newborn.rawValue, SIGKILL)
     }
     answer(notification, .failure(.resourceTemporarilyUnavailable))
@@ -307,10 +309,20 @@ extension Supervisor: BirthWitness {
   func kinship(of task: PhysicalName<ProcessID>) -> Kinship? {
     // The pod's own helper is nobody's, whatever the kernel says of its parent.
     guard task.rawValue != launcher else { return nil }
-    return ProcessStatus.family(of: task.rawValue).map {
-      Kinship(
-        process: PhysicalName(rawValue: $0.process), parent: PhysicalName(rawValue: $0.parent))
-    }
+    return kinship(ProcessStatus.family(of: task.rawValue), of: task)
+  }
+
+  /// The family that the kernel tells of; nil for a child of the launcher's that hasn't said yet who it is to be: until then it is in
+  /// init's group, in which no program is.
+  func kinship(
+    _ family: (process: Int32, parent: Int32)?, of task: PhysicalName<ProcessID>
+  ) -> Kinship? {
+    guard let family,
+      family.parent != podInit.processID || getpgid(task.rawValue) != podInit.processID
+    else { return nil }
+    return Kinship(
+      process: PhysicalName(rawValue: family.process),
+      parent: PhysicalName(rawValue: family.parent))
   }
 
   /// Whether a process can have waited for another one, as it says: for its child, or for an orphan whose new parent it is.

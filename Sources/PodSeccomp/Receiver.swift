@@ -310,9 +310,17 @@ final class Receiver {
       emulate(notification, call, thread)
     case _ where Self.onlyLooks(call, arguments, supervisor):
       lookAt(notification, call, thread)
+    case .wrapped? where setsOwnIDs(notification, call):
+      if passesInterposers(notification, call, thread) { letPass(notification) }
     default:
       let inArea = mayEnterArea(call, arguments, thread)
       slowly(notification) { attend(notification, call, thread, inArea: inArea) }
+    }
+  }
+
+  private func setsOwnIDs(_ notification: Notification, _ call: Syscall) -> Bool {
+    UserID.isIdle(call, notification.arguments) { ofGroups in
+      ProcessStatus.numbers(ofGroups ? "Gid" : "Uid", of: notification.tid)
     }
   }
 
@@ -400,10 +408,15 @@ final class Receiver {
   func kill(_ notification: Notification, tellsWhy: Bool = true) {
     let pidfd = OwnedDescriptor(owning: CLinux_pidfd_open(notification.tid, 0x80))
     // While it waits for us, its number is its own.
-    guard pidfd.rawValue >= 0, CLinux_seccomp_id_valid(listener, notification.id) == 0 else {
+    guard pidfd.rawValue != -ESRCH, CLinux_seccomp_id_valid(listener, notification.id) == 0 else {
       return
     }
-    _ = CLinux_pidfd_send_signal(pidfd.rawValue, SIGKILL, nil, 0)
+    // There may be no descriptor left.
+    if pidfd.rawValue >= 0 {
+      _ = CLinux_pidfd_send_signal(pidfd.rawValue, SIGKILL, nil, 0)
+    } else {
+      _ = Glibc.kill(notification.tid, SIGKILL)
+    }
     guard tellsWhy else { return }
     supervisor.setup.events(
       .failed("thread \(notification.tid) of nobody in the pod made a call, and was killed"))

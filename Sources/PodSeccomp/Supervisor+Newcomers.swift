@@ -63,11 +63,11 @@ final class ToldNewborn: NewbornWitness {
 
   func kinship(of task: PhysicalName<ProcessID>) -> Kinship? {
     guard task == number else { return supervisor.kinship(of: task) }
-    return ProcessStatus.family(pidfd: pidfd).map {
-      Kinship(
-        process: PhysicalName(rawValue: $0.process), parent: PhysicalName(rawValue: $0.parent))
-    }
+    return supervisor.kinship(ProcessStatus.family(pidfd: pidfd), of: task)
   }
+
+  /// Ends it.
+  func kill() { _ = CLinux_pidfd_send_signal(pidfd, SIGKILL, nil, 0) }
 
   func isOfFamily(_ task: PhysicalName<ProcessID>) -> Bool {
     if task == number, kinship(of: task)?.parent.rawValue == maker.tgid { return true }
@@ -112,12 +112,15 @@ extension Supervisor: Newcomers, NewbornWitness {
     }
   }
 
+  /// Who makes others faster than they are looked for doesn't keep the caller here: natively too it would go on.
+  private static let looks = 4
+
   /// Takes in all processes that may be the pod's, until there are no new ones.
   @discardableResult
   private func takeInEverybody(where mayBe: (Int32) -> Bool) -> Bool {
     var found = false
     var isNew = true
-    while isNew, !isEnding {
+    for _ in 0..<Self.looks where isNew && !isEnding {
       isNew = false
       for task in Self.processes() where process(task) == nil && mayBe(task) {
         if takeIn(PhysicalName(rawValue: task)) { isNew = true }
@@ -255,23 +258,33 @@ extension Supervisor: Newcomers, NewbornWitness {
         sweep(family)
         return add(thread: tid, of: family)
       }
-      let space: AddressSpace
-      if let family, told?.mayShareMemory ?? true, sharesMemory(tid, with: family) {
-        space = family.space
-        space.share()
-      } else {
-        space = family.map { AddressSpace(copying: $0.space) } ?? AddressSpace()
-      }
+      // Whose copy it is, its maker alone says: with CLONE_PARENT, or when its maker has ended, that isn't its parent.
+      let source = told?.maker ?? family
+      let space = self.space(of: tid, told, source)
       // It may have ended, which is told as soon as somebody watches.
       setup.events(.started(name, physical, parent: caller.process))
       let process = add(process: tid, name, space, maySoonEnd: true, told?.openDescriptor())
       process.mayBeOutOfReach = true
-      process.dumpable = family?.dumpable
-      if family?.hasOwnFilters ?? false { filtersCalls(process) }
+      process.dumpable = source?.dumpable
+      let hasFilters =
+        source?.hasOwnFilters
+        ?? ProcessStatus.Disturbances(of: tid).map { $0.filters > filterCount }
+      if hasFilters ?? false { filtersCalls(process) }
       return thread(tid) ?? PodThread(tid: tid, process: process)
     } catch {
       return nil
     }
+  }
+
+  private func space(of newborn: Int32, _ told: ToldNewborn?, _ source: PodProcess?) -> AddressSpace
+  {
+    if let source, told?.mayShareMemory ?? true, sharesMemory(newborn, with: source) {
+      source.space.share()
+      return source.space
+    }
+    // Another thread of its maker may have had something put into its memory since.
+    if let told, told.maker.threads.count == 1 { return AddressSpace(copying: told.maker.space) }
+    return area == nil ? AddressSpace() : AddressSpace(madeInArea: awaitedAreas)
   }
 
   /// Whether a child has its parent's memory itself, and no copy.
@@ -289,9 +302,11 @@ extension Supervisor: Newcomers, NewbornWitness {
   }
 
   /// A number is nobody's, or somebody else's, although nobody has told.
-  func lose(_ thread: PodThread) {
+  func lose(_ thread: PodThread) { adoption.withLock { loseOnce(thread) } }
+
+  private func loseOnce(_ thread: PodThread) {
     let process = thread.process
-    guard thread.tid != process.tgid else { return }
+    guard thread.tid != process.tgid, self.thread(thread.tid) === thread else { return }
     let physical = PhysicalName<ProcessID>(rawValue: thread.tid)
     if let entry = try? names.processes.space.entry(physical), entry.isThread,
       entry.leader == process.name

@@ -28,10 +28,10 @@ enum Bounds {
   ]
 
   /// Of one more `sh -c :` of a shell.
-  static let shell = CallBound("sh -c :", 9.1, 2, 1)
+  static let shell = CallBound("sh -c :", 7.1, 0.1, 1)
 
   /// Of one more C file that make compiles.
-  static let compilation = CallBound("cc -c", 30, 9, 3)
+  static let compilation = CallBound("cc -c", 20, 0.5, 3)
 
   /// Of a pod that runs /bin/true, from its start to its end.
   static let launch = CallBound("/bin/true", 7, 1, 0)

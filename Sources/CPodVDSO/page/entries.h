@@ -54,7 +54,7 @@ __asm__(".section .entries, \"ax\"\n"
         "  movabs $" STRING(POD_PAGE_MAGIC_VALUE) ", %rdi\n  mov $" STRING(POD_HYPERCALL_ARRIVED_VALUE) ", %esi\n"
         "  mov $39, %eax\n"
         "  syscall\n"
-        "  cmp $-4, %rax\n  je page_arrive_tells\n"
+        "  test %rax, %rax\n  js page_arrive_tells\n" // the text isn't what it was yet
         "  pop %rsi\n  pop %rdi\n  pop %rax\n  popfq\n"
         "  jmp page_enter\n"
         ".text\n");

@@ -29,6 +29,29 @@ public enum UserID {
   ]
 }
 
+extension UserID {
+  /// Whether a call sets the ids that a thread has already: it is nothing then, whatever else such a call would change. make(1) does
+  /// so in each of its children.
+  ///
+  /// - Parameters:
+  ///   - call: The call; of another than setresuid and setresgid it isn't known.
+  ///   - arguments: Its arguments.
+  ///   - ids: The caller's real, effective and saved user ids, or group ids if it is about groups; nil when it is gone.
+  ///
+  /// Source: setresuid(2); kernel/sys.c, `__sys_setresuid`.
+  package static func isIdle(
+    _ call: Syscall, _ arguments: CallArguments, ids: (_ ofGroups: Bool) -> [Int]?
+  ) -> Bool {
+    guard call == .setresuid || call == .setresgid, let ids = ids(call == .setresgid),
+      ids.count >= 3
+    else { return false }
+    return (0..<3).allSatisfy { index in
+      let id = UInt32(truncatingIfNeeded: arguments[index])
+      return id == .max || Int(id) == ids[index]
+    }
+  }
+}
+
 /// Changes who a thread acts for, which can take the supervisor's access to its memory away.
 ///
 /// Source: DESIGN.md §4.6, §4.7; credentials(7); PR_SET_DUMPABLE(2const): the flag is reset when an effective or
