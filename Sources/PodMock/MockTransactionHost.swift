@@ -181,5 +181,6 @@ private final class MockSleeper: Sleeper {
   init(_ kernel: MockKernel, _ identity: Int) { (self.kernel, self.identity) = (kernel, identity) }
 
   func wake() -> Bool { kernel.change { $0.wake(identity) } }
+  var isAsleep: Bool { kernel.inspect { $0.sleeps[identity] == false } }
   func end() { kernel.change { $0.sleeps[identity] = nil } }
 }

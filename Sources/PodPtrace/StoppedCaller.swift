@@ -124,6 +124,9 @@ private final class TraceeSleeper: Sleeper, @unchecked Sendable {
     return true
   }
 
+  /// As soon as its tracer has let it go, it hears of a wake.
+  var isAsleep: Bool { tracee != nil }
+
   func end() {}
 }
 

@@ -187,7 +187,14 @@ final class AttachedCaller: TransactionHost, CallerState {
 
   func prepareSleep(for time: Duration?) throws(Errno) -> Sleep? {
     guard let words = process.space.waitWords else { return nil }
-    guard let word = try supervisor.waitWords().take() else { throw .noMemory }
+    let all = try supervisor.waitWords()
+    // The program may have unmapped them, and have something else there on which nobody would wake it.
+    let mark = try? RemoteMemory().read(words, as: UInt64.self, stopped: try held().tid)
+    guard mark == all.mark else {
+      process.space.settleWaitWords(nil, insteadOf: words)
+      return nil
+    }
+    guard let word = all.take() else { throw .noMemory }
     // Always with an end: without one, the kernel would go on with the sleep after handlers that ask for it (SA_RESTART), which
     // no call that waits for a System V object does.
     var end: (seconds: Int64, nanoseconds: Int64) = (1 << 33, 0)

@@ -472,6 +472,9 @@ final class Supervisor: Sendable {
       add(thread: newborn.physical.rawValue, of: maker)
       return
     }
+    if flags & CloneFlags.semaphoreUndo != 0 {
+      names.shareUndo(of: maker.name, with: newborn.virtual)
+    }
     // By somebody who needed its name before.
     if let known = process(newborn.physical.rawValue), known.name == newborn.virtual { return }
     if sharesMemory { maker.space.share() }

@@ -19,7 +19,10 @@ final class WaitWords: Sendable {
   private let file: OwnedDescriptor
   /// The size of what a process maps, in bytes.
   let size: Int
-  private let free = Mutex<(given: Int, back: [Int])>((0, []))
+  private let free = Mutex<(given: Int, back: [Int])>((firstWord, []))
+  /// What is at the beginning, by which a mapping is known again.
+  let mark = UInt64.random(in: 1 ... .max)
+  private static let firstWord = 2
 
   /// So many threads of a pod can wait at one time.
   static let most = 32_768
@@ -47,6 +50,7 @@ final class WaitWords: Sendable {
     file = OwnedDescriptor(owning: reading)
     self.mapping = mapping.bindMemory(to: UInt32.self, capacity: size / 4)
     self.size = size
+    UnsafeMutableRawPointer(mapping).storeBytes(of: mark, as: UInt64.self)
     if sealed < 0 { throw Errno(rawValue: -sealed) }
     if reading < 0 { throw Errno(rawValue: -reading) }
   }
@@ -75,6 +79,11 @@ final class WaitWords: Sendable {
     CLinux_store_word(mapping + index, value)
   }
 
+  /// Moves who sleeps there to where it is, which tells whether there is somebody.
+  fileprivate func isSleptOn(_ index: Int) -> Bool {
+    CLinux_futex_requeue(mapping + index, mapping + index) == 1
+  }
+
   fileprivate func wake(_ index: Int) -> Bool {
     // In this order: who is about to sleep sees it.
     set(index, to: 1)
@@ -96,6 +105,8 @@ final class WaitWord: Sleeper {
   var offset: Int { index * MemoryLayout<UInt32>.size }
 
   func wake() -> Bool { !isOver.load(ordering: .acquiring) && words.wake(index) }
+
+  var isAsleep: Bool { !isOver.load(ordering: .acquiring) && words.isSleptOn(index) }
 
   func end() {
     if !isOver.exchange(true, ordering: .acquiringAndReleasing) { words.giveBack(index) }

@@ -13,6 +13,13 @@ static inline long CLinux_futex_wake(uint32_t *word, uint32_t count) {
   return CLinux_result(syscall(SYS_futex, word, wake, (unsigned long)count, 0UL, 0UL, 0UL));
 }
 
+// FUTEX_REQUEUE of one who waits on a word that processes share, to another one, without waking anybody. Returns how many
+// waited, 0 or 1, or -errno.
+static inline long CLinux_futex_requeue(uint32_t *word, uint32_t *other) {
+  const int requeue = 3;
+  return CLinux_result(syscall(SYS_futex, word, requeue, 0UL, 1UL, other, 0UL));
+}
+
 // A store that everybody sees who is woken after it.
 static inline void CLinux_store_word(uint32_t *word, uint32_t value) {
   __atomic_store_n(word, value, __ATOMIC_SEQ_CST);

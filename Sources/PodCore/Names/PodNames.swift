@@ -58,6 +58,14 @@ public final class PodNames: Sendable {
       })
   }
 
+  /// A process was made with `CLONE_SYSVSEM`: it shares with its maker what is to be undone to semaphores. For newborns
+  /// that have a name and of which nobody spoke before.
+  package func shareUndo(of maker: VirtualName<ProcessID>, with child: VirtualName<ProcessID>) {
+    systemV.shareUndo(of: maker, with: child)
+    // It may have ended meanwhile, and nobody tells of that again.
+    if (try? processes.task(child)) == nil { systemV.ended(child) }
+  }
+
   /// The pod's names as they are at this moment.
   ///
   /// - Complexity: As the number of names, and sorts them; forks and ends wait meanwhile, other calls don't.

@@ -12,6 +12,9 @@ public protocol Sleeper: AnyObject, Sendable {
   ///   again.
   func wake() -> Bool
 
+  /// Whether the thread sleeps now, and ``wake()`` would wake it.
+  var isAsleep: Bool { get }
+
   /// It won't be woken any more.
   func end()
 }
@@ -81,6 +84,13 @@ public final class IPCWait: @unchecked Sendable {
   /// Source: signal(7), "Interruption of system calls and library functions by stop signals".
   public var beginsAnew: Bool {
     if case .semaphores = wish { false } else { true }
+  }
+
+  /// Tells the thread that it waits in vain, whether it sleeps or is about to: nothing is lost with an errno.
+  func fail(_ error: Errno) {
+    outcome = .failed(error)
+    object = nil
+    _ = sleep.sleeper.wake()
   }
 
   /// Gives the thread what it waits for, if it sleeps.

@@ -241,17 +241,15 @@ extension SystemVObjects.State {
 
   mutating func remove(_ queue: MessageQueueObject) {
     queues.remove(queue)
-    for wait in queue.receivers { _ = wait.give(.failed(.identifierRemoved)) }
+    for wait in queue.receivers { wait.fail(.identifierRemoved) }
     for wait in queue.senders {
       if case .send(let message) = wait.wish { messageBytes -= message.charge }
-      _ = wait.give(.failed(.identifierRemoved))
-      wait.object = nil
+      wait.fail(.identifierRemoved)
     }
     for message in queue.removeAll() {
       messageBytes -= message.charge
       messages -= 1
     }
-    for wait in queue.receivers { wait.object = nil }
     (queue.receivers, queue.senders) = ([], [])
   }
 

@@ -80,13 +80,15 @@ final class SemaphoreSetObject: IPCObject {
     semaphores = [Semaphore](repeating: Semaphore(), count: count)
   }
 
-  /// How many wait for a semaphore to become zero, or to become larger: those that it is the first to keep waiting.
+  /// How many sleep until a semaphore becomes zero, or becomes larger: those that it is the first to keep waiting. Who is
+  /// only about to sleep isn't counted: it would look again by itself.
   ///
   /// Source: ipc/sem.c, `count_semcnt`.
   func waiting(for semaphore: Int, toBecomeZero: Bool) -> Int {
     (altering + looking).count { wait in
       Int(wait.blocking.semaphore) == semaphore
         && (toBecomeZero ? wait.blocking.change == 0 : wait.blocking.change < 0)
+        && wait.sleep.sleeper.isAsleep
     }
   }
 }
@@ -237,10 +239,7 @@ extension SystemVObjects.State {
   mutating func remove(_ set: SemaphoreSetObject) {
     sets.remove(set)
     semaphores -= set.semaphores.count
-    for wait in set.altering + set.looking {
-      _ = wait.give(.failed(.identifierRemoved))
-      wait.object = nil
-    }
+    for wait in set.altering + set.looking { wait.fail(.identifierRemoved) }
     (set.altering, set.looking) = ([], [])
     // Its id doesn't come again soon, and nothing of it may be undone to another set then.
     for list in undo.values where !list.adjustments.isEmpty {

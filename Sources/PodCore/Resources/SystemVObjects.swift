@@ -70,13 +70,19 @@ public final class SystemVObjects: Sendable {
     state.withLock { $0.dropWaits(of: process) }
   }
 
-  /// A newborn process shares with its maker what is to be undone (`CLONE_SYSVSEM`): it is when both have ended.
+  /// A newborn process shares with its maker what is to be undone (`CLONE_SYSVSEM`): it is when both have ended. Twice is
+  /// once.
   ///
   /// Source: ipc/sem.c, `copy_semundo`.
   func shareUndo(of maker: VirtualName<ProcessID>, with child: VirtualName<ProcessID>) {
     state.withLock { state in
       let list = state.undoList(of: maker)
+      let own = state.undo[child]
+      if own === list { return }
       list.members += 1
+      // It may have run before anybody told of this.
+      own?.members -= 1
+      list.adjustments.merge(own?.adjustments ?? [:]) { $0 + $1 }
       state.undo[child] = list
     }
   }
