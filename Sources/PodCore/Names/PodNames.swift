@@ -56,6 +56,13 @@ public final class PodNames: Sendable {
         systemV.executed($0)
         segments.sweep()
       })
+    paths.systemVTables = { [processes] table in
+      switch table {
+      case .msg: table.text(systemV.queueRows)
+      case .sem: table.text(systemV.setRows)
+      case .shm: table.text(segments.rows(processes.liveProcesses.map(\.physical)))
+      }
+    }
   }
 
   /// A process was made with `CLONE_SYSVSEM`: it shares with its maker what is to be undone to semaphores. For newborns

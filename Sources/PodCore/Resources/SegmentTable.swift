@@ -375,40 +375,23 @@ public final class SegmentTable: Sendable {
 
   // MARK: /proc/sysvipc/shm
 
-  /// What `/proc/sysvipc/shm` is in the pod.
+  /// The rows of the pod's `/proc/sysvipc/shm` (``PathViews/SystemVTable/text(_:)``).
   ///
   /// - Parameter processes: The pod's.
   ///
   /// Source: proc_sysvipc(5); ipc/shm.c, `sysvipc_shm_proc_show`.
-  public func listing(_ processes: [PhysicalName<ProcessID>]) -> String {
-    let found = state.withLock { state in
-      state.segments.objects.map { segment in
-        Status(segment)
-      }
+  func rows(_ processes: [PhysicalName<ProcessID>]) -> [[Int64]] {
+    let found = state.withLock { state in state.segments.objects.map { Status($0) } }
+    return found.map { status in
+      let memory = status.memory
+      return status.permissions.firstColumns
+        + [
+          Int64(clamping: status.size), Int64(status.creator), Int64(status.last),
+          Int64(memory?.mappings(in: processes) ?? 0),
+        ] + status.permissions.owners
+        + [
+          status.attached, status.detached, status.changed, Int64(clamping: memory?.resident ?? 0),
+        ]
     }
-    let header =
-      "       key      shmid perms                  size  cpid  lpid nattch   uid   gid"
-      + "  cuid  cgid      atime      dtime      ctime                   rss                  swap\n"
-    return found.reduce(into: header) { text, status in
-      let permissions = status.permissions
-      let owners = [
-        permissions.user, permissions.group, permissions.creator, permissions.creatorGroup,
-      ]
-      var fields = [
-        Self.field(permissions.key, 10), Self.field(permissions.id, 10),
-        " " + Self.field(String(permissions.mode, radix: 8), 4), Self.field(status.size, 21),
-        Self.field(status.creator, 5), Self.field(status.last, 5),
-        " " + Self.field(status.memory?.mappings(in: processes) ?? 0, 5),
-      ]
-      fields += owners.map { Self.field($0, 5) }
-      fields += [status.attached, status.detached, status.changed].map { Self.field($0, 10) }
-      fields += [status.memory?.resident ?? 0, 0].map { Self.field($0, 21) }
-      text += fields.joined(separator: " ") + "\n"
-    }
-  }
-
-  private static func field(_ value: some CustomStringConvertible, _ width: Int) -> String {
-    let text = value.description
-    return String(repeating: " ", count: max(width - text.count, 0)) + text
   }
 }

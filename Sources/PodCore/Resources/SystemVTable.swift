@@ -47,3 +47,39 @@ extension PathViews.SystemVTable {
     }
   }
 }
+
+extension IPCPermissions {
+  /// The columns that all tables begin with: key, id, permissions.
+  var firstColumns: [Int64] { [Int64(key), Int64(id), Int64(mode)] }
+  /// The columns of the owner and the maker.
+  var owners: [Int64] { [user, group, creator, creatorGroup].map { Int64($0) } }
+}
+
+extension SystemVObjects {
+  /// The rows of the pod's `/proc/sysvipc/msg`.
+  ///
+  /// Source: ipc/msg.c, `sysvipc_msg_proc_show`.
+  var queueRows: [[Int64]] {
+    withState { state in
+      state.queues.objects.map { queue in
+        queue.permissions.firstColumns
+          + [
+            Int64(clamping: queue.bytes), Int64(clamping: queue.count), Int64(queue.lastSender),
+            Int64(queue.lastReceiver),
+          ] + queue.permissions.owners + [queue.sendTime, queue.receiveTime, queue.changeTime]
+      }
+    }
+  }
+
+  /// The rows of the pod's `/proc/sysvipc/sem`.
+  ///
+  /// Source: ipc/sem.c, `sysvipc_sem_proc_show`.
+  var setRows: [[Int64]] {
+    withState { state in
+      state.sets.objects.map { set in
+        set.permissions.firstColumns + [Int64(set.semaphores.count)] + set.permissions.owners
+          + [set.operationTime, set.changeTime]
+      }
+    }
+  }
+}
