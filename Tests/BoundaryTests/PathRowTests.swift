@@ -212,6 +212,7 @@ struct PathRowTests {
     func opened(_ path: String) -> [String]? {
       kernel(open, open == .open ? [path, 0] : [here, path, 0])
     }
+    names.paths.systemVTables = nil
     #expect(opened("/proc/sysvipc/msg") == ["/proc/sysvipc/msg"])
     names.paths.systemVTables = { Array("table of \($0)".utf8) }
     #expect(opened("/proc/sysvipc/msg") == ["/private/v/msg"])
@@ -243,6 +244,7 @@ struct PathRowTests {
   @Test("where the kernel shows the directory, nothing is moved, and no call is looked at")
   func inPlace() {
     names.paths.places = Host(isShownByKernel: true)
+    names.paths.systemVTables = nil
     for row in names.boundary.rows where !row.paths.isEmpty {
       #expect(names.paths.isIdle(row), "\(row.call.name) \(row.variant.label)")
     }

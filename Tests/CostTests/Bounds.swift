@@ -33,7 +33,8 @@ enum Bounds {
   static let shell = CallBound("sh -c :", 7.1, 0.1, 1)
 
   /// Of one more C file that make compiles.
-  static let compilation = CallBound("cc -c", 20, 0.5, 3)
+  /// Thirteen are files that are opened with O_RDONLY alone, as tables of System V objects are.
+  static let compilation = CallBound("cc -c", 31, 0.5, 3)
 
   /// Of a pod that runs /bin/true, from its start to its end.
   static let launch = CallBound("/bin/true", 7, 1, 0)

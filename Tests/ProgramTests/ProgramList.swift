@@ -37,6 +37,7 @@ struct ListedProgram: Sendable, CustomTestStringConvertible {
     ListedProgram("utilities.sh", needs: ["python3", "taskset", "chrt", "flock", "prlimit"]),
     ListedProgram("make.sh", needs: ["make", "gcc"]),
     ListedProgram("busybox.sh", needs: ["busybox"]),
+    ListedProgram("ipcs.sh", needs: ["ipcs", "ipcmk", "ipcrm", "awk"]),
   ]
 
   static let managers = [
