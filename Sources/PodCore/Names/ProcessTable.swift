@@ -69,19 +69,12 @@ public final class ProcessTable: Sendable {
   /// Who keeps the names of a ``BirthPlan``.
   static let planner = VirtualName<ProcessID>(rawValue: 0)
 
-  /// What else of a process goes with its end, and with the program that it executed. Called while the table is locked.
-  private let whenEnded: @Sendable (VirtualName<ProcessID>) -> Void
-  private let whenExecuted: @Sendable (VirtualName<ProcessID>) -> Void
-
   init(
     pod: PodID, system: SystemNames<ProcessID>, range: ClosedRange<Int32>, capacity: Int,
     policy: AllocationPolicy, lateNames: Int, memory: (_ size: Int) -> (any TableMemory)?,
-    restoring snapshot: PodSnapshot?,
-    whenEnded: @escaping @Sendable (VirtualName<ProcessID>) -> Void = { _ in },
-    whenExecuted: @escaping @Sendable (VirtualName<ProcessID>) -> Void = { _ in }
+    restoring snapshot: PodSnapshot?
   ) {
     self.system = system
-    (self.whenEnded, self.whenExecuted) = (whenEnded, whenExecuted)
     state = Mutex(State(late: LateNames(capacity: lateNames)))
     space = Namespace(
       pod: pod, range: range, capacity: capacity, policy: policy, system: system, memory: memory)
@@ -113,6 +106,8 @@ public final class ProcessTable: Sendable {
     guard let unheard else { return }
     if let entry = try? space.entry(name) {
       if entry.isThread, entry.state == .live { unheard.loseIfEnded(entry.physical) }
+      // Its own call may be what gives it the name, at this moment: who does that has the lock.
+      if entry.state == .allocated { state.withLock { _ in } }
     } else {
       _ = unheard.takeIn(PhysicalName(rawValue: name.rawValue))
     }
@@ -178,11 +173,6 @@ public final class ProcessTable: Sendable {
       !entry.isThread
     else { return nil }
     return entry
-  }
-
-  /// The processes that have not ended.
-  public var live: [Entry<ProcessID>] {
-    space.entries.filter { !$0.isThread && $0.state == .live }
   }
 
   /// The processes of a group, ended ones included.
@@ -721,7 +711,6 @@ public final class ProcessTable: Sendable {
       try? space.reap(entry.virtual)
       return
     }
-    whenEnded(entry.virtual)
     space.endLease(of: entry.virtual)
     for name in state.plan.removeFamily(of: entry.virtual) { forgetPlanned(name) }
     try? space.retire(entry.virtual)
@@ -801,7 +790,6 @@ public final class ProcessTable: Sendable {
         try? space.reap(entry.virtual)
       }
       guard let entry = try? space.entry(leader) else { return }
-      whenExecuted(entry.virtual)
       space.endLease(of: entry.virtual)
       if entry.state == .dying {
         try? space.revive(entry.virtual)
