@@ -31,10 +31,13 @@ struct HostWaitTests {
   func late(backend: TestBackend) async throws {
     for _ in 0..<2 {
       let lines = try await host("late", "1", backend.rawValue)
-      #expect(lines.count == 2 && lines.last == "done", "\(lines)")
-      let outcome = lines.first ?? ""
-      #expect(outcome == "right" || outcome.contains("waits for any child"), "\(outcome)")
-      print("\(backend): a late wait:", outcome)
+      #expect(lines.last == "done", "\(lines)")
+      // A pod that attaches to nobody any more ends as it should, and the next one finds out.
+      let outcomes = lines.dropLast()
+      let failures = outcomes.filter { $0 != "right" }
+      #expect((1...2).contains(outcomes.count) && failures.count <= 1, "\(lines)")
+      #expect(failures.allSatisfy { $0.contains("waits for any child") }, "\(lines)")
+      print("\(backend): a late wait:", outcomes.joined(separator: ", then "))
     }
   }
 }
