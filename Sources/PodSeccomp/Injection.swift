@@ -158,18 +158,13 @@ extension Receiver {
     let isAction = call == .rt_sigaction && needsStub(notification, thread)
     guard isAction || mayEnterArea(call, notification.arguments, thread) else { return false }
     let memory = RemoteMemory(of: notification.tid)
-    let maps = OwnedDescriptor(
-      owning: CLinux_open("/proc/\(notification.tid)/maps", O_RDONLY, 0))
-    let stack = ProcessStatus.stackPointer(of: notification.tid)
-    // Who still waits is who was opened, and looked at.
-    guard memory.isOpen, maps.rawValue >= 0, let stack, isWaiting(notification),
-      Self.pageMakes(call, notification.arguments, stack: stack)
-    else { return false }
-    // What is written to by this way needn't be writable for the program, and the page goes on below.
-    let lowest = stack.advanced(by: -Self.roomInPage)
-    var mapping = CLinux_mapping()
-    guard CLinux_query_mapping(maps.rawValue, lowest.rawValue, &mapping) == 0,
-      mapping.isWritable, mapping.end >= stack.rawValue
+    // What is written to by this way needn't be writable for the program, and the page goes on below. Who still waits is who was
+    // opened, and looked at.
+    guard memory.isOpen, let stack = ProcessStatus.stackPointer(of: notification.tid),
+      stack.rawValue >= UInt64(Self.roomInPage),
+      CodeMapping.isWritable(
+        stack.advanced(by: -Self.roomInPage)..<stack, of: notification.tid) == true,
+      isWaiting(notification), Self.pageMakes(call, notification.arguments, stack: stack)
     else { return false }
     do throws(Errno) {
       try memory.write(

@@ -5,14 +5,6 @@
 #include <sched.h>
 #include <sys/mman.h>
 
-#ifndef F_SETOWN_EX
-#define F_SETOWN_EX 15
-struct f_owner_ex {
-  int type;
-  pid_t pid;
-};
-#endif
-
 static void handler(int signal, siginfo_t *info, void *context) { (void)signal, (void)info, (void)context; }
 
 struct kernel_action {
@@ -44,10 +36,10 @@ static void reads_back(void) {
   CHECK(action.flags & SA_SIGINFO);
 }
 
-// Has the pod put memory of its own into the caller, if it does so at all; `place` is then the program's in a child.
+// A call for which a pod may need memory of its own in the caller.
 static void call_with_memory(int file) {
-  struct f_owner_ex owner = {1, getpid()};
-  CHECK_EQUAL(fcntl(file, F_SETOWN_EX, &owner), 0);
+  CHECK_EQUAL(fcntl(file, F_SETOWN, getpid()), 0);
+  CHECK_EQUAL(syscall(SYS_fcntl, file, F_GETOWN), getpid());
 }
 
 static void *newest_mapping(void) {
