@@ -93,7 +93,9 @@ struct ReapingHost {
   private static func runPod() async throws -> String? {
     var events: PodEvents?
     do {
-      return try await runPod(&events)
+      guard let wrong = try await runPod(&events) else { return nil }
+      // A pod that fails kills its programs: some of their ends are known before the pod's own.
+      return await failure(events) ?? wrong
     } catch {
       return await failure(events) ?? "error: \(error)"
     }
