@@ -19,6 +19,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -48,6 +49,23 @@ static void call_getpgrp(void) { getpgrp(); }
 static void call_getpgid(void) { getpgid(own); }
 static void call_getsid(void) { getsid(0); }
 static void call_kill(void) { kill(own, 0); }
+
+// The paper's: a segment is made and removed; one is attached twice, written to in both places, and detached.
+static void call_shmget(void) {
+  int made = shmget(IPC_PRIVATE, 4096, 0600);
+  check(made >= 0 && shmctl(made, IPC_RMID, NULL) == 0, "shmget");
+}
+static int segment = -1;
+static void call_shmat(void) {
+  if (segment < 0) segment = shmget(IPC_PRIVATE, 4096, 0600);
+  char *one = shmat(segment, NULL, 0), *other = shmat(segment, NULL, 0);
+  check(one != (char *)-1 && other != (char *)-1, "shmat");
+  one[0] = other[1] = 1;
+  check(shmdt(one) == 0 && shmdt(other) == 0, "shmdt");
+}
+__attribute__((destructor)) static void remove_segment(void) {
+  if (segment >= 0) shmctl(segment, IPC_RMID, NULL);
+}
 
 // In these no name crosses.
 static void call_umask(void) { umask(022); }
@@ -131,6 +149,8 @@ static const struct {
     {"kill", call_kill},
     {"umask", call_umask},
     {"lseek", call_lseek},
+    {"shmget+remove", call_shmget},
+    {"shmat+shmat", call_shmat},
     {"sched_yield", call_sched_yield},
     {"read", call_read},
     {"write", call_write},

@@ -100,6 +100,23 @@ struct RunCommand: ParsableCommand {
     transform: Self.subsystem)
   var require: [Containment.Subsystem] = []
 
+  /// Which calls with paths are looked at.
+  enum PathCoverageName: String, ExpressibleByArgument, CaseIterable {
+    case objects
+    case everything
+  }
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      Which calls with paths are looked at, so that /dev/shm is the pod's own: objects (of POSIX IPC) or everything, which \
+      makes opening files slower. Where podrun may mount, it needs none.
+      """, valueName: "coverage"))
+  var paths = PathCoverageName.objects
+
+  @Flag(inversion: .prefixedNo, help: "Mount the pod's own /dev/shm where podrun has the right to.")
+  var mounts = true
+
   @Option(help: ArgumentHelp("Not there yet: a host name of the pod's own.", valueName: "name"))
   var hostname: String?
 

@@ -117,6 +117,8 @@ extension RunCommand {
     var configuration = PodConfiguration()
     configuration.tracesCalls = trace
     configuration.capabilities = capabilities
+    configuration.pathCoverage = paths == .everything ? .everything : .objects
+    configuration.mayMount = mounts
     if !require.isEmpty { configuration.containment = .required(Set(require)) }
     return configuration
   }

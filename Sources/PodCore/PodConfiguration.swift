@@ -8,6 +8,15 @@ public struct PodConfiguration: Sendable, Hashable, Codable {
     case required(Set<Containment.Subsystem>)
   }
 
+  /// Which calls with paths are looked at, so that `/dev/shm`, `/dev/mqueue` and `/proc/sysvipc` are the pod's own.
+  public enum PathCoverage: String, Sendable, Hashable, Codable {
+    /// What the C library does for shm_open(3), shm_unlink(3), sem_open(3) and sem_unlink(3): their objects are the pod's.
+    /// Files that programs make in `/dev/shm` by other means are the host's, and opening files costs nothing.
+    case objects
+    /// All: the directories are the pod's, whatever a program does there. Calls with paths take several microseconds more.
+    case everything
+  }
+
   /// How process numbers are chosen.
   public var processNames: AllocationPolicy = .compact
   /// The highest virtual process number, 300…4,194,303.
@@ -26,6 +35,12 @@ public struct PodConfiguration: Sendable, Hashable, Codable {
   public var containment: ContainmentDemand = .bestEffort
   /// Which of the host program's capabilities the pod's programs keep.
   public var capabilities: CapabilitySet = .container
+
+  /// Which calls with paths are looked at, where the kernel doesn't show the pod's directories by itself.
+  public var pathCoverage: PathCoverage = .objects
+  /// Whether the pod's init may take a mount namespace of its own, where the host program has the right to
+  /// (CAP_SYS_ADMIN): then `/dev/shm` is the pod's own directory, whatever programs do, at no cost.
+  public var mayMount = true
 
   /// Whether every interposed call is an event (``PodEvent/call(_:)``). Slow: none is answered inside the processes.
   public var tracesCalls = false

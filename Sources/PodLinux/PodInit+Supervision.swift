@@ -103,6 +103,25 @@ extension PodInit {
     return listener
   }
 
+  /// Has init see the pod's directories where programs look for them, and with it all its descendants: in a mount
+  /// namespace of its own. Before ``supervise(_:)``, and before init is traced.
+  ///
+  /// - Parameters:
+  ///   - outer: The digits of the outermost directory's name.
+  ///   - secret: Those of the inner ones.
+  ///   - which: `POD_VIEW_…`.
+  /// - Throws: What keeps it from that; `.notPermitted` where the kernel lets it mount nothing.
+  package func show(outer: UInt32, secret: UInt64, which: UInt32) throws(Errno) {
+    var request = message(POD_MESSAGE_VIEW, id: outer, tag: secret)
+    request.stage = which
+    try sendPatiently(request, to: control.rawValue, descriptors: [])
+    guard let (answer, _) = try receive(from: control.rawValue, milliseconds: 10_000) else {
+      throw .timedOut
+    }
+    guard answer.type == UInt32(POD_MESSAGE_VIEWED) else { throw .connectionReset }
+    if answer.error != 0 { throw Errno(rawValue: CInt(truncatingIfNeeded: answer.error)) }
+  }
+
   /// Waits for a message of this type, or for a refusal. What an earlier attempt left behind is dropped.
   private func answer(
     _ type: Int, from socket: Int32, wantsDescriptor: Bool = false

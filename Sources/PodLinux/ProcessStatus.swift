@@ -102,6 +102,34 @@ package enum ProcessStatus {
     line("State", of: task).map { $0.first == "Z" || $0.first == "X" } ?? true
   }
 
+  /// For whom a task acts; nil when there is no such task.
+  ///
+  /// Source: proc_pid_status(5), "Uid", "Gid" (the second number is the effective id, the fourth that for files), "Groups"
+  /// and "CapEff".
+  package static func credentials(of task: Int32) -> CallerCredentials? {
+    var user: UInt32?
+    var (group, groups): (UInt32?, Set<UInt32>) = (nil, [])
+    var capabilities: UInt64?
+    _ = read(task) { line in
+      let text = String(decoding: line, as: UTF8.self)
+      let fields = text.split { $0 == "\t" || $0 == " " }
+      switch fields.first {
+      case "Uid:" where fields.count > 4: user = UInt32(fields[2])
+      case "Gid:" where fields.count > 4:
+        group = UInt32(fields[2])
+        if let forFiles = UInt32(fields[4]) { groups.insert(forFiles) }
+      case "Groups:": groups.formUnion(fields.dropFirst().compactMap { UInt32($0) })
+      case "CapEff:": capabilities = fields.last.flatMap { UInt64($0, radix: 16) }
+      default: break
+      }
+      return capabilities == nil
+    }
+    guard let user, let group, let capabilities else { return nil }
+    return CallerCredentials(
+      user: user, group: group, groups: groups,
+      capabilities: CapabilitySet(rawValue: capabilities))
+  }
+
   /// Who or what could come between a process's instructions.
   package struct Disturbances: Sendable {
     /// Its tracer; 0 without one.

@@ -47,6 +47,8 @@ extension KernelState {
       return readSignals(arguments, process, isTrial: isTrial)
     case .pause:
       return process.signals.interrupts ? .answered(.failure(.interrupted)) : .blocked
+    case .ppoll:
+      return sleep(arguments, identity, process, isTrial: isTrial)
     case .futex:
       return futex(arguments, number, identity, process, isTrial: isTrial)
     default: break
@@ -230,6 +232,43 @@ extension KernelState {
     }
     if found.isEmpty { throw .noSuchProcess }
     return found.map { ($0, threads[$0]?.nice ?? 0) }
+  }
+
+  // MARK: Sleeps
+
+  /// ppoll(2) of nothing: until a supervisor, a signal or the time ends it, which here passes when it is asked for.
+  private mutating func sleep(
+    _ arguments: CallArguments, _ identity: Int, _ process: Process, isTrial: Bool
+  ) -> KernelOutcome {
+    let isWoken = sleeps[identity] == true
+    let outcome: KernelOutcome =
+      if isWoken {
+        .answered(.success(1))
+      } else if process.signals.interrupts {
+        .answered(.failure(.interrupted))
+      } else if arguments[2] != 0 {
+        .answered(.success(0))
+      } else {
+        .blocked
+      }
+    if !isTrial {
+      if case .blocked = outcome { return outcome }
+      sleeps[identity] = nil
+    }
+    return outcome
+  }
+
+  /// A supervisor wakes a thread.
+  ///
+  /// - Returns: Whether it slept, or was about to, and no signal came first.
+  mutating func wake(_ identity: Int) -> Bool {
+    guard sleeps[identity] != nil, let number = numberOf[identity], let thread = threads[number],
+      let process = processes[thread.process], !process.isStopped,
+      sleeps[identity] == true || !process.signals.interrupts
+    else { return false }
+    writes(number)
+    sleeps[identity] = true
+    return true
   }
 
   // MARK: Message queues

@@ -87,6 +87,8 @@ struct KernelState {
   var observed: Set<Int> = []
   var results: [Int: ProcessResult] = [:]
   var lockWaiters: [RemoteAddress: [Int]] = [:]
+  /// Threads that sleep until a supervisor wakes them, by identity: whether one did.
+  var sleeps: [Int: Bool] = [:]
   /// Message queues by their ids, which are given out again at once: how many messages are in each.
   var queues: [Int32: Int] = [:]
   let range: ClosedRange<Int32>

@@ -159,6 +159,16 @@ public struct MockProcess: Sendable {
     _ call: Syscall, _ arguments: CallArguments, child: (name: String, program: MockProgram)?,
     prepare: (inout Transaction) -> Void = { _ in }
   ) -> CallResult {
+    while true {
+      if let result = callOnce(call, arguments, child: child, prepare: prepare) { return result }
+    }
+  }
+
+  /// - Returns: nil when the call is to be made anew.
+  private func callOnce(
+    _ call: Syscall, _ arguments: CallArguments, child: (name: String, program: MockProgram)?,
+    prepare: (inout Transaction) -> Void
+  ) -> CallResult? {
     guard isAlive else { return .failure(.noSuchProcess) }
     defer { kernel.settle() }
     guard let pod else { return callOutside(call, arguments, child) }
@@ -175,6 +185,19 @@ public struct MockProcess: Sendable {
     prepare(&transaction)
     switch transaction.enter() {
     case .answer(let result):
+      finish(consume transaction, host)
+      return result
+    case .perform where transaction.segmentChange != nil:
+      let step = ScheduledStep(
+        occasion: .call(host.call), step: .perform, name: Int32(truncatingIfNeeded: arguments.a))
+      var outcome = CallResult.failure(.noFunction)
+      if let change = transaction.segmentChange,
+        kernel.executor.willRun(step, host.base, isReady: nil)
+      {
+        outcome = self.change(change)
+      }
+      guard isAlive else { return .failure(.noSuchProcess) }
+      let result = transaction.leave(outcome)
       finish(consume transaction, host)
       return result
     case .perform:
@@ -201,7 +224,7 @@ public struct MockProcess: Sendable {
       let result = transaction.leave(outcome.result)
       if transaction.wantsRetry {
         finish(consume transaction, host)
-        return self.call(call, arguments, child: child, prepare: prepare)
+        return nil
       }
       if case .born(_, let identity) = outcome, case .success(let name) = result {
         pod.remember(identity, as: VirtualName(rawValue: Int32(truncatingIfNeeded: name)))

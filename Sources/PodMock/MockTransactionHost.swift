@@ -34,6 +34,11 @@ final class MockTransactionHost: TransactionHost {
         base.add(.readingEntry(caller.process.rawValue, of: pod.names.pod))
       }
       base.add(.readingEntry(ProcessTable.initial.rawValue, of: pod.names.pod))
+      // Objects that the supervisor has, which ends of processes change too.
+      let performed = pod.names.boundary.row(for: call, arguments)?.performed
+      if performed == .emulated || performed == .inCallerMapping {
+        base.add(.writing(Footprint.events))
+      }
     }
     self.base = base
     callerState =
@@ -102,6 +107,25 @@ final class MockTransactionHost: TransactionHost {
     return try found.get()
   }
 
+  func credentials(of caller: Caller) throws(Errno) -> CallerCredentials {
+    let own = process.physical.rawValue
+    guard let user = process.kernel.inspect({ $0.processes[own]?.user }) else {
+      throw .noSuchProcess
+    }
+    return CallerCredentials(
+      user: user, group: user, groups: [user], capabilities: user == 0 ? .all : [])
+  }
+
+  var segmentHost: any SegmentHost { MockSegmentHost(kernel: process.kernel) }
+
+  func prepareSleep(for time: Duration?) throws(Errno) -> Sleep? {
+    let (kernel, identity) = (process.kernel, process.identity)
+    kernel.change { $0.sleeps[identity] = false }
+    return Sleep(
+      MockSleeper(kernel, identity), call: .ppoll, CallArguments(0, 0, time == nil ? 0 : 1),
+      timedOut: .success(0))
+  }
+
   func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
     let user = process.kernel.change { state -> UInt32? in
       state.reads(task.rawValue)
@@ -147,4 +171,16 @@ final class MockTransactionHost: TransactionHost {
     scratches.append(address)
     return address
   }
+}
+
+/// The sleep of a simulated thread.
+private final class MockSleeper: Sleeper {
+  private let kernel: MockKernel
+  private let identity: Int
+
+  init(_ kernel: MockKernel, _ identity: Int) { (self.kernel, self.identity) = (kernel, identity) }
+
+  func wake() -> Bool { kernel.change { $0.wake(identity) } }
+  var isAsleep: Bool { kernel.inspect { $0.sleeps[identity] == false } }
+  func end() { kernel.change { $0.sleeps[identity] = nil } }
 }

@@ -20,7 +20,7 @@ struct CallRules: Sendable {
   init(_ setup: PodSetup, _ stops: PtraceBackend.Stops) throws(Errno) {
     rules = BoundaryFilter.rules(
       for: setup.names.boundary, interposers: setup.names.interposers, interposed: .trace(0),
-      reportsRefusals: setup.configuration.tracesCalls)
+      reportsRefusals: setup.configuration.tracesCalls, isIdle: setup.names.paths.isIdle)
     mayDoWithout = stops != .filtered
     obstacle = stops == .everyCall ? nil : BoundaryFilter.obstacle
     filter = stops == .everyCall || obstacle != nil ? nil : try rules.program().bytes

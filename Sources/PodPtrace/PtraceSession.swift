@@ -35,15 +35,15 @@ final class PtraceSession: BackendSession {
   static func start(
     _ setup: PodSetup, _ stops: PtraceBackend.Stops
   ) async throws(PodError) -> PtraceSession {
-    let rules: CallRules
+    var asked: CallRules
     do throws(Errno) {
-      rules = try CallRules(setup, stops)
+      asked = try CallRules(setup, stops)
     } catch {
       throw PodError(
         .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
       )
     }
-    if let obstacle = rules.obstacle {
+    if let obstacle = asked.obstacle {
       guard stops != .filtered else {
         throw PodError(
           .backendUnavailable,
@@ -61,6 +61,10 @@ final class PtraceSession: BackendSession {
       throw PodError(
         .backendUnavailable, error.explanation, underlyingError: error.error)
     }
+    let directory = setup.makeDirectory(for: podInit)
+    // Which rows are idle is known now.
+    if asked.obstacle == nil, let known = try? CallRules(setup, stops) { asked = known }
+    let rules = asked
     let mailbox = Mailbox(podInit: podInit)
     let pulse = Pulse()
     let ended = Promise<Void>()
@@ -73,6 +77,7 @@ final class PtraceSession: BackendSession {
         let result = supervisor.seizeInit()
         seized.fulfil(result)
         if case .success = result { supervisor.run() }
+        directory?.remove()
         ended.fulfil(())
       }
     } catch {

@@ -55,6 +55,10 @@ final class StoppedCaller: TransactionHost {
     }
   }
 
+  func directory(_ descriptor: Int32?) -> [UInt8]? {
+    ProcessStatus.directory(descriptor, of: tracee.tid)
+  }
+
   /// Without memory the filter is installed all the same; calls that need some ask again.
   func willFilterCalls() {
     do throws(Errno) {
@@ -66,6 +70,28 @@ final class StoppedCaller: TransactionHost {
   func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
     guard let user = ProcessStatus.number("Uid", of: task.rawValue) else { throw .noSuchProcess }
     return UInt32(truncatingIfNeeded: user)
+  }
+
+  var segmentHost: any SegmentHost { KernelSegments(of: tracee.tid) }
+
+  func credentials(of caller: Caller) throws(Errno) -> CallerCredentials {
+    guard let credentials = ProcessStatus.credentials(of: tracee.tid) else { throw .noSuchProcess }
+    return credentials
+  }
+
+  /// It sleeps in ppoll(2), which waits for nothing and begins anew after a stop.
+  func prepareSleep(for time: Duration?) throws(Errno) -> Sleep? {
+    var limit: RemoteAddress?
+    if let time {
+      let (seconds, attoseconds) = time.components
+      let words = [seconds, attoseconds / 1_000_000_000]
+      limit = try words.withUnsafeBytes { bytes in
+        Result { () throws(Errno) in try scratch(bytes) }
+      }.get()
+    }
+    return Sleep(
+      TraceeSleeper(tracee), call: .ppoll, CallArguments(0, 0, limit?.rawValue ?? 0),
+      timedOut: .success(0))
   }
 
   func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
@@ -81,6 +107,27 @@ final class StoppedCaller: TransactionHost {
   ) throws(Errno) -> Bool {
     try tracee.compareExchange(address, expected, desired, supervisor)
   }
+}
+
+/// The sleep of a traced thread: its tracer ends it by making the thread stop, and hears of any other end before the
+/// program does. So until then it sleeps.
+///
+/// Used by the tracer's thread alone.
+private final class TraceeSleeper: Sleeper, @unchecked Sendable {
+  private weak var tracee: Tracee?
+
+  init(_ tracee: Tracee) { self.tracee = tracee }
+
+  func wake() -> Bool {
+    guard let tracee else { return false }
+    if CLinux_ptrace_interrupt(tracee.tid) == 0 { tracee.wasInterrupted = true }
+    return true
+  }
+
+  /// As soon as its tracer has let it go, it hears of a wake.
+  var isAsleep: Bool { tracee != nil }
+
+  func end() {}
 }
 
 extension Tracee {

@@ -154,6 +154,15 @@ extension Supervisor {
         report(refused: number, call, error, by: tracee)
       }
       answer(tracee, result)
+    case .perform where transaction.segmentChange != nil:
+      let kernel = change(transaction.segmentChange, tracee)
+      if tracee.lost != nil {
+        drop(transaction)
+        return serveLost(tracee)
+      }
+      let seen = transaction.leave(kernel)
+      trace(transaction, kernel: kernel, seen: seen)
+      answer(tracee, seen)
     case .perform:
       let changes =
         transaction.physicalArguments != transaction.arguments || transaction.physicalCall != call
@@ -176,7 +185,7 @@ extension Supervisor {
       resume(tracee)
       // The kernel's part of a call that doesn't block is waited for here and now: nothing that it names can be reaped
       // before it is over.
-      if performed != .inCallerBlocking { finishNow(tracee) }
+      if performed != .inCallerBlocking, performed != .emulated { finishNow(tracee) }
     }
   }
 
@@ -304,8 +313,11 @@ extension Supervisor {
       }
       return resume(tracee)
     }
-    if !registers.isRestarting {
-      let kernel = registers.callResult
+    // Who sleeps for something that the supervisor does has to be told at each end of the sleep, before a handler runs.
+    let isAsleep = transaction.wait != nil
+    let beginsAnew = transaction.wait?.beginsAnew ?? false
+    if !registers.isRestarting || isAsleep {
+      let kernel = registers.isRestarting ? .failure(.interrupted) : registers.callResult
       if kernel == .failure(.noChildProcess) { reapGone(childrenOf: tracee.caller.process) }
       tracee.position = .exit
       let seen = transaction.leave(kernel)
@@ -314,7 +326,11 @@ extension Supervisor {
         repeatCall(tracee)
         return
       }
-      registers.setResult(seen)
+      if beginsAnew, seen == .failure(.interrupted) {
+        registers.setResult(error: Errno(rawValue: InterruptedWait.restartUnlessHandled))
+      } else {
+        registers.setResult(seen)
+      }
       trace(transaction, kernel: kernel, seen: seen)
     }
     tracee.endScratch()

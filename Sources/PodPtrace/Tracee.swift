@@ -17,9 +17,9 @@ final class AddressSpace {
   private var usedSlots: Set<Int> = []
 
   /// The size of the scratch memory in bytes.
-  static let scratchSize = 64 * 1024
+  static let scratchSize = 128 * 1024
   /// What one transaction may use of it.
-  static let slotSize = 512
+  static let slotSize = 1024
 
   init() {}
 

@@ -15,6 +15,8 @@ final class AttachedCaller: TransactionHost, CallerState {
   private var scratchUse: (space: AddressSpace, slot: Int, used: Int)?
   /// Whether the call has changed whom the thread acts for.
   private var hasNewCredentials = false
+  /// The caller's descriptor of ``WaitWords``, which are still to be mapped.
+  private var wordsDescriptor: Int32?
 
   init(_ thread: PodThread, _ supervisor: Supervisor) {
     self.thread = thread
@@ -110,8 +112,14 @@ final class AttachedCaller: TransactionHost, CallerState {
     }
   }
 
+  var segmentHost: any SegmentHost { KernelSegments(of: thread.tid) }
+
   func task(behind descriptor: Int32) throws(Errno) -> ProcessHandle.Target {
     try ProcessHandle.Target(behind: descriptor, of: thread.tid)
+  }
+
+  func directory(_ descriptor: Int32?) -> [UInt8]? {
+    ProcessStatus.directory(descriptor, of: thread.tid)
   }
 
   /// Without memory the filter is installed all the same; calls that need some ask again.
@@ -150,6 +158,62 @@ final class AttachedCaller: TransactionHost, CallerState {
   func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
     guard let user = ProcessStatus.number("Uid", of: task.rawValue) else { throw .noSuchProcess }
     return UInt32(truncatingIfNeeded: user)
+  }
+
+  func credentials(of caller: Caller) throws(Errno) -> CallerCredentials {
+    try supervisor.credentials(of: thread)
+  }
+
+  // MARK: Sleeps
+
+  /// The caller has a descriptor of the words that it may have to sleep on.
+  func bring(wordsAs descriptor: Int32) { wordsDescriptor = descriptor }
+
+  /// Maps the words where the caller doesn't have them yet, and closes its descriptor of them in any case.
+  func settleWords() throws(Errno) {
+    guard let descriptor = wordsDescriptor else { return }
+    wordsDescriptor = nil
+    let attached = try held()
+    let size = UInt64(try supervisor.waitWords().size)
+    let mapped = try attached.perform(
+      .mmap,
+      CallArguments(0, size, UInt64(PROT_READ), UInt64(MAP_SHARED), UInt64(descriptor), 0))
+    _ = try attached.perform(.close, CallArguments(UInt64(descriptor)))
+    let address = RemoteAddress(rawValue: UInt64(bitPattern: Int64(try mapped.get())))
+    if process.space.settleWaitWords(address, insteadOf: nil) != address {
+      _ = try attached.perform(.munmap, CallArguments(address.rawValue, size))
+    }
+  }
+
+  func prepareSleep(for time: Duration?) throws(Errno) -> Sleep? {
+    guard let words = process.space.waitWords else { return nil }
+    let all = try supervisor.waitWords()
+    // The program may have unmapped them, and have something else there on which nobody would wake it.
+    let mark = try? RemoteMemory().read(words, as: UInt64.self, stopped: try held().tid)
+    guard mark == all.mark else {
+      process.space.settleWaitWords(nil, insteadOf: words)
+      return nil
+    }
+    guard let word = all.take() else { throw .noMemory }
+    // Always with an end: without one, the kernel would go on with the sleep after handlers that ask for it (SA_RESTART), which
+    // no call that waits for a System V object does.
+    var end: (seconds: Int64, nanoseconds: Int64) = (1 << 33, 0)
+    if let time {
+      var now = timespec()
+      clock_gettime(CLOCK_MONOTONIC, &now)
+      let (seconds, attoseconds) = time.components
+      let nanoseconds = Int64(now.tv_nsec) + attoseconds / 1_000_000_000
+      end = (
+        Int64(now.tv_sec) + seconds + nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000
+      )
+    }
+    let limit = try withUnsafeBytes(of: &end) { bytes throws(Errno) in try scratch(bytes) }
+    let wait: UInt64 = 9
+    return Sleep(
+      word, call: .futex,
+      CallArguments(
+        words.advanced(by: word.offset).rawValue, wait, 0, limit.rawValue, 0, 0xFFFF_FFFF),
+      timedOut: .failure(.timedOut))
   }
 
   func compareExchange(

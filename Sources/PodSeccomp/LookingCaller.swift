@@ -10,6 +10,8 @@ final class LookingCaller: TransactionHost, CallerState {
   private unowned let supervisor: Supervisor
   private let notification: Notification
   private var memory: RemoteMemory?
+  /// Whether the kernel has denied the caller's memory, so that somebody has to attach to it.
+  private(set) var isOutOfReach = false
 
   init(_ thread: PodThread, _ supervisor: Supervisor, _ notification: Notification) {
     self.thread = thread
@@ -88,7 +90,10 @@ final class LookingCaller: TransactionHost, CallerState {
   private func opened() throws(Errno) -> RemoteMemory {
     if let memory { return memory }
     let memory = RemoteMemory(of: thread.tid)
-    guard memory.isOpen else { throw .badAddress }
+    guard memory.isOpen else {
+      isOutOfReach = true
+      throw .badAddress
+    }
     guard CLinux_seccomp_id_valid(supervisor.listener.rawValue, notification.id) == 0 else {
       throw .noSuchProcess
     }
@@ -97,11 +102,27 @@ final class LookingCaller: TransactionHost, CallerState {
   }
 
   func read(_ address: RemoteAddress, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) {
+    guard let base = buffer.baseAddress, !buffer.isEmpty else { return }
+    let count = CLinux_process_vm_read(thread.tid, address.rawValue, base, buffer.count)
+    // What was read by its number is its own if it still waits. And it is asked first: an open descriptor reads what
+    // the program itself can't.
+    let isItsOwn = CLinux_seccomp_id_valid(supervisor.listener.rawValue, notification.id) == 0
+    if isItsOwn, count == buffer.count { return }
+    if isItsOwn, count >= 0 || count == -Int(EFAULT) { throw .badAddress }
     try opened().read(address, into: buffer)
   }
 
+  func reachMemory() throws(Errno) { _ = try opened() }
+
+  func credentials(of caller: Caller) throws(Errno) -> CallerCredentials {
+    try supervisor.credentials(of: thread)
+  }
+
+  /// Where the program can't read, it can't write; but where it can only read, this writes to its own copy.
   func write(_ bytes: UnsafeRawBufferPointer, to address: RemoteAddress) throws(Errno) {
-    try opened().write(address, bytes: bytes)
+    let memory = try opened()
+    if OwnReach.areDenied(bytes.count, at: address, of: thread.tid) { throw .badAddress }
+    try memory.write(address, bytes: bytes)
   }
 
   func compareExchange(
@@ -112,7 +133,13 @@ final class LookingCaller: TransactionHost, CallerState {
     throw .noFunction
   }
 
+  var segmentHost: any SegmentHost { KernelSegments(of: thread.tid) }
+
   func isWaitable(_ zombie: Entry<ProcessID>) -> Bool { supervisor.isWaitable(zombie) }
+
+  func directory(_ descriptor: Int32?) -> [UInt8]? {
+    ProcessStatus.directory(descriptor, of: thread.tid)
+  }
 
   func realUser(of task: PhysicalName<ProcessID>) throws(Errno) -> UInt32 {
     guard let user = ProcessStatus.number("Uid", of: task.rawValue) else { throw .noSuchProcess }
@@ -125,5 +152,24 @@ final class LookingCaller: TransactionHost, CallerState {
   var dumpable: Int32? {
     get { thread.process.dumpable }
     set { thread.process.dumpable = newValue }
+  }
+}
+
+/// Whether a program could read its own memory, which an open descriptor reads and writes whatever its protection is.
+private enum OwnReach {
+  private static let pageSize: UInt64 = 4096
+
+  /// Whether a byte of the range, or of its pages, is out of the program's own reach.
+  static func areDenied(_ count: Int, at address: RemoteAddress, of tid: Int32) -> Bool {
+    guard count > 0, address.rawValue <= UInt64.max - UInt64(count) else { return count > 0 }
+    let last = address.rawValue + UInt64(count) - 1
+    var at = address.rawValue
+    while at <= last {
+      var byte: UInt8 = 0
+      if CLinux_process_vm_read(tid, at, &byte, 1) == -Int(EFAULT) { return true }
+      guard at <= UInt64.max - pageSize else { return false }
+      at = (at & ~(pageSize - 1)) + pageSize
+    }
+    return false
   }
 }

@@ -80,15 +80,19 @@ final class AddressSpace: Sendable {
     var gate: RemoteAddress?
     var scratch: RemoteAddress?
     var signalsWithStubs: UInt64 = 0
+    var waitWords: RemoteAddress?
     var usedSlots: Set<Int> = []
+    var usedDescriptors: Set<Int32> = []
   }
   private let state: Mutex<State>
 
   /// The size of the scratch memory in bytes.
-  static let scratchSize = 64 * 1024
+  static let scratchSize = 128 * 1024
   /// What one transaction may use of it.
-  static let slotSize = 512
+  static let slotSize = 1024
 
+  /// Held while what is to be unmapped is looked for and unmapped.
+  private let unmapping = Mutex<Void>(())
   private let area: Mutex<AreaState>
   private let callSites: Mutex<CallSites>
   /// Whether the pod's area is still to come, or on its way.
@@ -117,7 +121,8 @@ final class AddressSpace: Sendable {
     let known = other.state.withLock { $0 }
     state = Mutex(
       State(
-        gate: known.gate, scratch: known.scratch, signalsWithStubs: known.signalsWithStubs))
+        gate: known.gate, scratch: known.scratch, signalsWithStubs: known.signalsWithStubs,
+        waitWords: known.waitWords))
     area = Mutex(.absent)
     let sites = other.callSites.withLock { $0 }
     callSites = Mutex(sites)
@@ -141,6 +146,29 @@ final class AddressSpace: Sendable {
   }
 
   deinit { if awaitsArea { count.change(by: -1) } }
+
+  /// A number for a descriptor that a thread is given while others run: of two threads neither gets the other's.
+  ///
+  /// - Parameter find: Finds one that isn't among those in use.
+  func takeDescriptor(_ find: (Set<Int32>) -> Int32?) -> Int32? {
+    state.withLock { state in
+      let found = find(state.usedDescriptors)
+      if let found { state.usedDescriptors.insert(found) }
+      return found
+    }
+  }
+  func giveBack(descriptor: Int32) {
+    state.withLock { state in _ = state.usedDescriptors.remove(descriptor) }
+  }
+
+  /// Runs what nobody else may do at the same time in this memory: two detaches of one address could otherwise unmap what
+  /// was mapped between them.
+  func whileUnmapping<T>(_ body: () throws(Errno) -> sending T) throws(Errno) -> sending T {
+    let result = unmapping.withLock { _ -> sending Result<T, Errno> in
+      do throws(Errno) { return .success(try body()) } catch { return .failure(error) }
+    }
+    return try result.get()
+  }
 
   /// Whether notifications are to be looked at for the sake of the pod's area.
   var awaitsArea: Bool { awaited.load(ordering: .relaxed) }
@@ -225,6 +253,22 @@ final class AddressSpace: Sendable {
   var scratch: RemoteAddress? {
     get { state.withLock { $0.scratch } }
     set { state.withLock { $0.scratch = newValue } }
+  }
+
+  /// Where ``WaitWords`` are mapped.
+  var waitWords: RemoteAddress? { state.withLock { $0.waitWords } }
+
+  /// They were mapped, or are found not to be there any more.
+  ///
+  /// - Returns: Where they are now: another thread's mapping may have come first.
+  @discardableResult
+  func settleWaitWords(
+    _ address: RemoteAddress?, insteadOf known: RemoteAddress?
+  ) -> RemoteAddress? {
+    state.withLock { state in
+      if state.waitWords == known { state.waitWords = address }
+      return state.waitWords
+    }
   }
 
   /// How many processes that haven't ended have it.
@@ -476,11 +520,22 @@ final class PodThread: Sendable {
     var expected: (call: Syscall, arguments: CallArguments)?
     var detached: [DetachedCall] = []
     var handler: Int32?
+    var credentials: (known: CallerCredentials, at: UInt64)?
   }
 
   init(tid: Int32, process: PodProcess) {
     self.tid = tid
     self.process = process
+  }
+
+  /// For whom the thread acts, if that was found out since the last change of anybody's.
+  ///
+  /// - Parameter generation: Counts the changes.
+  func credentials(at generation: UInt64) -> CallerCredentials? {
+    state.withLock { $0.credentials?.at == generation ? $0.credentials?.known : nil }
+  }
+  func remember(_ credentials: CallerCredentials, at generation: UInt64) {
+    state.withLock { $0.credentials = (credentials, generation) }
   }
 
   /// Announces the call that the thread is made to make.

@@ -13,9 +13,10 @@ internal import SystemPackage
 extension Receiver {
   /// Attaches to a thread that waits for an answer, and answers it so that it stands still.
   ///
+  /// - Parameter answered: Answers it; returns whether it still waited for that.
   /// - Returns: nil when it is gone.
   func attach(
-    _ notification: Notification, _ thread: PodThread
+    _ notification: Notification, _ thread: PodThread, answered: (() -> Bool)? = nil
   ) -> AttachedThread? {
     let attached: AttachedThread
     do throws(Errno) {
@@ -30,7 +31,7 @@ extension Receiver {
     default: attached.stayTogether()
     }
     // Until here the number could have become another's.
-    guard answer(notification, .success(0)) else {
+    guard answered?() ?? answer(notification, .success(0)) else {
       attached.withdraw()
       return nil
     }
@@ -49,10 +50,27 @@ extension Receiver {
     _ notification: Notification, _ call: Syscall, _ thread: PodThread, inArea: Bool = false
   ) {
     defer { supervisor.attendance.end() }
+    var words: Int32?
+    if maySleep(call, notification.arguments), thread.process.space.waitWords == nil {
+      do throws(Errno) {
+        words = try bringWords(to: notification)
+      } catch {
+        answer(notification, .failure(.noMemory))
+        return
+      }
+    }
     guard let attached = attach(notification, thread) else { return }
     let host = AttachedCaller(thread, supervisor)
     host.hold(attached)
     host.comeWithinReach()
+    if let words {
+      host.bring(wordsAs: words)
+      do throws(Errno) {
+        try host.settleWords()
+      } catch {
+        return finish(host, attached, .failure(.noMemory))
+      }
+    }
     if inArea,
       Self.pageMakes(
         call, notification.arguments, stack: attached.registers.stackPointer),
@@ -60,8 +78,7 @@ extension Receiver {
     {
       return
     }
-    attend(host, attached, call, notification.arguments)
-    host.endScratch()
+    attendTo(host, attached, call, notification.arguments)
   }
 
   /// Sends a thread that stands behind its call into the pod's area, which makes the call and returns to the program.
@@ -94,10 +111,14 @@ extension Receiver {
     }
   }
 
-  private func attend(
+  /// The host's scratch memory is given back at the end, but for a call that goes on by itself: that one reads it.
+  private func attendTo(
     _ host: AttachedCaller, _ attached: AttachedThread, _ call: Syscall, _ arguments: CallArguments
   ) {
     let caller = supervisor.caller(host.thread)
+    // Another receiver may have a detached call's host before this one has returned.
+    var isDetached = false
+    defer { if !isDetached { host.endScratch() } }
     for _ in 0..<Self.retries {
       var transaction = Transaction(
         call, arguments, by: caller, names: supervisor.names, host: host)
@@ -108,21 +129,26 @@ extension Receiver {
       case .perform: break
       }
       if attached.isGone { return host.letGo() }
+      // What it was to sleep on isn't there any more: its call comes again, and then it is brought once more.
+      if transaction.wantsSleep {
+        drop(consume transaction)
+        return again(host, attached, call)
+      }
       let result: CallResult
       do throws(Errno) {
         if transaction.awaitsNewborn {
           guard let made = try fork(&transaction, host, attached) else {
-            detach(consume transaction, host, attached)
-            return
+            isDetached = true
+            return detach(consume transaction, host, attached)
           }
           result = made
         } else if let found = try look(transaction, host, attached) {
           result = found
-        } else if transaction.row?.performed == .inCallerBlocking {
+        } else if transaction.row?.performed == .inCallerBlocking || transaction.wait != nil {
           let gate = try host.gate()
           try begin(transaction, at: gate.call, attached)
-          detach(consume transaction, host, attached)
-          return
+          isDetached = true
+          return detach(consume transaction, host, attached)
         } else {
           result = try perform(transaction, host, attached)
         }
@@ -293,18 +319,23 @@ extension Receiver {
       kernel = found
     }
     supervisor.prepare(transaction, kernel, host)
+    // The program has unmapped what its thread was to sleep on.
+    if transaction.wait != nil, kernel == .failure(.badAddress) {
+      let space = thread.process.space
+      space.settleWaitWords(nil, insteadOf: space.waitWords)
+    }
     let seen = transaction.leave(kernel)
     // A lock never says that a signal came; the kernel makes such a call again by itself.
     let isCutOff = transaction.call == .futex && kernel == .failure(.interrupted)
     if transaction.wantsRetry || isCutOff {
       let (call, arguments) = (transaction.call, transaction.arguments)
       drop(consume transaction)
-      attend(host, attached, call, arguments)
+      attendTo(host, attached, call, arguments)
     } else {
       trace(transaction, kernel: kernel, seen: seen)
       finish(host, attached, seen)
+      host.endScratch()
     }
-    host.endScratch()
   }
 
   private func drop(_ transaction: consuming Transaction) {}

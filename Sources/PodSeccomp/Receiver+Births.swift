@@ -115,6 +115,9 @@ extension Receiver {
     let told = ToldNewborn(newborn, flags, of: thread.process, supervisor)
     let name = told.map { name($0) } ?? name(supervisor)
     if let name {
+      if flags & CloneFlags.semaphoreUndo != 0, flags & CloneFlags.thread == 0 {
+        supervisor.names.shareUndo(of: thread.process.name, with: name)
+      }
       answer(notification, .success(Int(name.rawValue)))
       return
     }

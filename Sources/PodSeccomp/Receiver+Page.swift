@@ -39,6 +39,8 @@ extension Receiver {
       // It may have to wait for what somebody else is to hear.
       if supervisor.births.isEmpty { return endWait(notification, thread) }
       slowly(notification) { endWait(notification, thread) }
+    case POD_HYPERCALL_ATTACH: giveSegment(notification, thread)
+    case POD_HYPERCALL_DETACH: measureSegment(notification, thread)
     default: answer(notification, .failure(.noFunction))
     }
   }

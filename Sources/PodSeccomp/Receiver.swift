@@ -22,6 +22,8 @@ final class Receiver {
   /// How many notifications it has served, and how often in a row more were waiting when it looked.
   private var turns: UInt32 = 0
   private var crowded = 0
+  /// The last list of mappings that was asked for.
+  var keptMaps: KeptMaps?
   /// How often in a row nobody was waiting.
   private var lonely = 0
 
@@ -265,7 +267,7 @@ final class Receiver {
       if gate.reports(call, arguments, at: notification.instructionPointer) {
         return slowly(notification) { end(notification, thread) }
       }
-      if notification.instructionPointer == gate.afterCall, Self.goesOnAtGate(call, arguments) {
+      if notification.instructionPointer == gate.afterCall, goesOnAtGate(call, arguments) {
         letPass(notification)
         return
       }
@@ -297,6 +299,10 @@ final class Receiver {
     default: break
     }
     let row = supervisor.names.boundary.row(for: call, arguments)
+    if let row, !row.paths.isEmpty, leadsToNoView(notification, row, thread) {
+      if passesInterposers(notification, call, thread) { letPass(notification) }
+      return
+    }
     switch row?.verb {
     case nil, .native?:
       if passesInterposers(notification, call, thread) { letPass(notification) }
@@ -306,8 +312,12 @@ final class Receiver {
       trace(thread, call, arguments, .failure(errno))
       report(refused: notification.number, call, errno, by: thread.process)
       answer(notification, .failure(errno))
+    case _ where row?.performed == .emulated:
+      emulate(notification, call, thread)
     case _ where Self.onlyLooks(call, arguments, supervisor):
       lookAt(notification, call, thread)
+    case _ where row?.performed == .inCallerMapping:
+      slowly(notification) { attendMapping(notification, call, thread) }
     case .wrapped? where setsOwnIDs(notification, call):
       if passesInterposers(notification, call, thread) { letPass(notification) }
     default:
@@ -337,11 +347,11 @@ final class Receiver {
 
   /// Calls that may wait go on at the gate, and come here again when a signal has made them begin anew. None of them
   /// reaches anybody that the caller couldn't reach by itself.
-  private static func goesOnAtGate(_ call: Syscall, _ arguments: CallArguments) -> Bool {
+  private func goesOnAtGate(_ call: Syscall, _ arguments: CallArguments) -> Bool {
     switch call {
     case .wait4, .waitid, .rt_sigtimedwait, .clock_nanosleep, .futex: true
-    case .ioctl: UInt32(truncatingIfNeeded: arguments.b) == setForegroundGroup
-    default: false
+    case .ioctl: UInt32(truncatingIfNeeded: arguments.b) == Self.setForegroundGroup
+    default: supervisor.names.boundary.row(for: call, arguments)?.paths.isEmpty == false
     }
   }
 
@@ -353,9 +363,10 @@ final class Receiver {
   /// Whether no name goes in with a call.
   private func isHarmless(_ call: Syscall, _ arguments: CallArguments) -> Bool {
     if call == .execve || call == .execveat || call == .exit { return false }
-    return switch supervisor.names.boundary.row(for: call, arguments)?.verb {
+    let row = supervisor.names.boundary.row(for: call, arguments)
+    return switch row?.verb {
     case nil, .native?: true
-    default: false
+    default: row?.paths.isEmpty == false
     }
   }
 

@@ -37,16 +37,6 @@ final class SeccompSession: BackendSession {
   static func start(
     _ setup: PodSetup, _ machine: MachineSupport
   ) async throws(PodError) -> SeccompSession {
-    let filter: [UInt8]
-    do throws(Errno) {
-      filter = try SupervisionFilter.program(
-        for: setup, isScoped: machine.hasSignalScope
-      ).bytes
-    } catch {
-      throw PodError(
-        .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
-      )
-    }
     do throws(Errno) {
       try setup.area?.write(
         rules: SupervisionFilter.pageRules(for: setup, isScoped: machine.hasSignalScope))
@@ -61,6 +51,18 @@ final class SeccompSession: BackendSession {
       podInit = try PodInit.start(mode: .supervised)
     } catch {
       throw PodError(.backendUnavailable, error.explanation, underlyingError: error.error)
+    }
+    let directory = setup.makeDirectory(for: podInit)
+    let filter: [UInt8]
+    do throws(Errno) {
+      filter = try SupervisionFilter.program(
+        for: setup, isScoped: machine.hasSignalScope
+      ).bytes
+    } catch {
+      podInit.end()
+      throw PodError(
+        .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
+      )
     }
     let supervisor: Supervisor
     do throws(PodInit.SupervisionFailure) {
@@ -91,6 +93,7 @@ final class SeccompSession: BackendSession {
         var watcher = Watcher(supervisor)
         watcher.run()
         supervisor.close()
+        directory?.remove()
         ended.fulfil(())
       }
       return SeccompSession(

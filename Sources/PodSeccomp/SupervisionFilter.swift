@@ -38,7 +38,7 @@ package enum SupervisionFilter {
     rules(
       for: setup.names.boundary, interposers: setup.names.interposers,
       reportsRefusals: setup.configuration.tracesCalls, page: setup.area?.base,
-      isScoped: isScoped)
+      isScoped: isScoped, paths: setup.names.paths)
   }
 
   /// The program of ``rules(for:isScoped:)``. That of pods without an embedder's rules is made once, and then given their
@@ -55,17 +55,26 @@ package enum SupervisionFilter {
     guard isUsual, let page = setup.area?.base else {
       return try rules(for: setup, isScoped: isScoped).program()
     }
-    if let usual = usual.withLock({ $0[isScoped] }),
+    let kind = Kind(
+      isScoped: isScoped, paths: setup.names.boundary.rows.map(setup.names.paths.isIdle))
+    if let usual = usual.withLock({ $0[kind] }),
       let program = usual.program.with(page: page, insteadOf: usual.page)
     {
       return program
     }
     let program = try rules(for: setup, isScoped: isScoped).program()
-    usual.withLock { $0[isScoped] = (program, page) }
+    usual.withLock { $0[kind] = (program, page) }
     return program
   }
 
-  private static let usual = Mutex<[Bool: (program: BPFProgram, page: RemoteAddress)]>([:])
+  /// What a pod's program depends on, beside the table.
+  private struct Kind: Hashable {
+    let isScoped: Bool
+    /// Whether each row is idle.
+    let paths: [Bool]
+  }
+
+  private static let usual = Mutex<[Kind: (program: BPFProgram, page: RemoteAddress)]>([:])
 
   /// The same for the code that lies in the pod's processes: what it does by itself.
   ///
@@ -104,13 +113,13 @@ package enum SupervisionFilter {
 
   fileprivate static func rules(
     for table: BoundaryTable, interposers: [any Interposer], reportsRefusals: Bool,
-    page: RemoteAddress?, isScoped: Bool
+    page: RemoteAddress?, isScoped: Bool, paths: PathViews
   ) -> FilterRules {
     var rules = BoundaryFilter.rules(
       for: table, interposers: interposers,
       watched: page == nil ? watched.union(watchedWithoutPage) : watched, interposed: .notify,
       reportsRefusals: reportsRefusals, page: page, watchedOutside: watchedOutside,
-      isScoped: isScoped)
+      isScoped: isScoped, isIdle: paths.isIdle)
     let hypercall = UInt32(Syscall.getpid.rawValue)
     if let page, let rule = rules.rules[hypercall], !rule.cases.isEmpty {
       let told = FilterRules.Case(

@@ -81,6 +81,9 @@ final class Supervisor: Sendable {
   }
   /// Whether processes of the pod may act for others than the host program does.
   private let variesCredentials = Atomic<Bool>(false)
+  /// How often somebody's credentials may have changed.
+  private let credentialChanges = Atomic<UInt64>(0)
+  private let words = Mutex<WaitWords?>(nil)
   /// How many handlers of a library's signals are expected to ask for their process.
   private let expectedHandlers = Atomic<Int>(0)
 
@@ -308,10 +311,42 @@ final class Supervisor: Sendable {
   var mayVaryCredentials: Bool { variesCredentials.load(ordering: .relaxed) }
 
   /// A thread of the pod may have given up some of its authority.
-  func capabilitiesChanged() { variesCredentials.store(true, ordering: .relaxed) }
+  func capabilitiesChanged() {
+    variesCredentials.store(true, ordering: .relaxed)
+    credentialChanges.add(1, ordering: .releasing)
+  }
+
+  /// For whom a thread acts that waits for our answer, or stands still.
+  ///
+  /// - Throws: `.noSuchProcess`.
+  func credentials(of thread: PodThread) throws(Errno) -> CallerCredentials {
+    let generation = credentialChanges.load(ordering: .acquiring)
+    if let known = thread.credentials(at: generation) { return known }
+    guard let found = ProcessStatus.credentials(of: thread.tid) else { throw .noSuchProcess }
+    thread.remember(found, at: generation)
+    return found
+  }
+
+  /// Words on which the pod's threads sleep, made when the first one has to.
+  ///
+  /// - Throws: What keeps this machine from having them.
+  func waitWords() throws(Errno) -> WaitWords {
+    let made = words.withLock { words -> Result<WaitWords, Errno> in
+      if let words { return .success(words) }
+      do throws(Errno) {
+        let made = try WaitWords(count: min(setup.configuration.capacity, WaitWords.most))
+        words = made
+        return .success(made)
+      } catch {
+        return .failure(error)
+      }
+    }
+    return try made.get()
+  }
 
   func credentialsChanged(_ process: PodProcess) {
     variesCredentials.store(true, ordering: .relaxed)
+    credentialChanges.add(1, ordering: .releasing)
     setup.events(.credentialsChanged(process.name))
   }
 
@@ -436,6 +471,9 @@ final class Supervisor: Sendable {
     if flags & CloneFlags.thread != 0 {
       add(thread: newborn.physical.rawValue, of: maker)
       return
+    }
+    if flags & CloneFlags.semaphoreUndo != 0 {
+      names.shareUndo(of: maker.name, with: newborn.virtual)
     }
     // By somebody who needed its name before.
     if let known = process(newborn.physical.rawValue), known.name == newborn.virtual { return }
@@ -580,6 +618,7 @@ final class Supervisor: Sendable {
 
   /// A thread has executed a program; no other thread of its process is left.
   func executed(_ process: PodProcess, former: Int32) {
+    credentialChanges.add(1, ordering: .releasing)
     names.processes.execed(
       leader: PhysicalName(rawValue: process.tgid), former: PhysicalName(rawValue: former))
     births.drop(PhysicalName(rawValue: process.tgid))

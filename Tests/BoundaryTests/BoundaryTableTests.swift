@@ -100,7 +100,10 @@ struct BoundaryTableTests {
   @Test("calls that programs make all the time aren't interposed on")
   func hotCallsAreFree() {
     let hot: [(Syscall, CallArguments)] = [
-      (.read, .init()), (.write, .init()), (.openat, .init()), (.newfstatat, .init()),
+      (.read, .init()), (.write, .init()), (.newfstatat, .init()),
+      // As libraries, interpreters and compilers open what they read: O_CLOEXEC, O_NOCTTY.
+      (.openat, .init(0, 0, 0o2000000)), (.openat, .init(0, 0, 0o400)),
+      (.open, .init(0, 0o2000000)),
       (.statx, .init()), (.fstat, .init()), (.mmap, .init()), (.brk, .init()), (.close, .init()),
       (.futex, .init(0, 128)), (.futex, .init(0, 129)), (.futex, .init(0, 137)), (.poll, .init()),
       (.epoll_wait, .init()), (.clock_gettime, .init(0)), (.clock_gettime, .init(3)),
@@ -208,6 +211,30 @@ struct BoundaryTableTests {
       if row.isInterposed, row.staticErrno == nil, blocking.contains(row.call) {
         #expect(row.performed == .inCallerBlocking, "\(row.call.name)")
       }
+    }
+  }
+
+  @Test("nothing of a segment reaches the kernel but what its callers map of the supervisor's")
+  func segmentsAreEmulated() {
+    let performed: [Syscall: Performance] = [
+      .shmget: .emulated, .shmctl: .emulated, .shmat: .inCallerMapping, .shmdt: .inCallerMapping,
+    ]
+    for (call, performance) in performed {
+      let rows = table.rows(for: call)
+      #expect(rows.map(\.performed) == [performance], "\(call.name)")
+      #expect(rows.allSatisfy { $0.isInterposed && $0.untouched == nil && $0.confined == nil })
+    }
+  }
+
+  @Test("nothing of a queue or a set of semaphores reaches the kernel")
+  func queuesAndSemaphoresAreEmulated() {
+    let calls: [Syscall] = [
+      .msgget, .msgsnd, .msgrcv, .msgctl, .semget, .semop, .semtimedop, .semctl,
+    ]
+    for call in calls {
+      let rows = table.rows(for: call)
+      #expect(rows.map(\.performed) == [.emulated], "\(call.name)")
+      #expect(rows.allSatisfy { $0.isInterposed && $0.untouched == nil && $0.confined == nil })
     }
   }
 

@@ -22,7 +22,8 @@ struct ProcessConformanceTests {
     "names_in_calls",
     "subreapers", "terminal_sessions", "fair_share", "ignored_signals",
     "direct_calls", "arguments_in_motion", "signal_storm", "exec_among_calls", "late_answers",
-    "longjmp_out", "hostile_births", "handlers", "copies_of_memory",
+    "longjmp_out", "hostile_births", "handlers", "copies_of_memory", "semaphores",
+    "message_queues", "shared_memory", "shared_memory_crowd",
   ]
 
   /// What musl's own headers, which come without the kernel's and glibc's extensions, can't compile.

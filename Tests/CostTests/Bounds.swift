@@ -19,6 +19,8 @@ enum Bounds {
     CallBound("epoll-socket", 0, 0, 0),
     CallBound("futex", 0, 0, 0),
     CallBound("sendmsg+recvmsg", 0, 0, 0),
+    CallBound("shmget+remove", 2, 0, 0),
+    CallBound("shmat+shmat", 4, 0, 0),
     CallBound("fork+wait", 2, 0, 0),
     CallBound("fork+exec+wait", 3.1, 0, 0),
     CallBound("vfork+wait", 2, 0, 0),
@@ -31,7 +33,8 @@ enum Bounds {
   static let shell = CallBound("sh -c :", 7.1, 0.1, 1)
 
   /// Of one more C file that make compiles.
-  static let compilation = CallBound("cc -c", 20, 0.5, 3)
+  /// Thirteen are files that are opened with O_RDONLY alone, as tables of System V objects are.
+  static let compilation = CallBound("cc -c", 31, 0.5, 3)
 
   /// Of a pod that runs /bin/true, from its start to its end.
   static let launch = CallBound("/bin/true", 7, 1, 0)

@@ -1,6 +1,7 @@
 import CPodLayout
 import PodCore
 import PodLinux
+import SystemPackage
 
 /// For each row of the call: what it is for, with names that mean the caller itself and with others, and then each word
 /// that any row looks at with what matches, what differs in a bit or by one, none, all, and rubbish in the upper half.
@@ -80,10 +81,27 @@ extension PodSetup {
     let names = PodNames(
       pod: PodID(rawValue: 1), system: SystemNames(), range: 1...64, capacity: 64,
       interposers: interposers, memory: { _ in area })
+    // As of a pod that sees its own paths with the supervisor's help.
+    names.paths.places = NoPlaces()
+    names.paths.systemVTables = { _ in [] }
     var configuration = PodConfiguration()
     configuration.tracesCalls = traced
     return PodSetup(names: names, configuration: configuration) { _ in }
   }
+}
+
+/// Places of a pod that has no files.
+private final class NoPlaces: PodPlaces {
+  let isShownByKernel = false
+  let sharedMemory: [UInt8] = []
+  let queueList: [UInt8]? = nil
+  let systemVTables: [UInt8] = []
+  let queuePrefix: [UInt8] = []
+  func list(queue: [UInt8]) throws(Errno) {}
+  func unlist(queue: [UInt8]) {}
+  func has(object: [UInt8]) -> Bool { false }
+  func hostHas(object: [UInt8]) -> Bool? { false }
+  func show(_ table: PathViews.SystemVTable, _ text: [UInt8]) throws(Errno) {}
 }
 
 /// Instruction pointers in and around the code of a pod area, and whether they are in it.

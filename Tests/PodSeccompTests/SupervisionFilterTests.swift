@@ -202,7 +202,10 @@ struct SupervisionFilterTests {
   @Test(
     "what the design says, call by call",
     arguments: [
-      (.read, [], .allow), (.write, [], .allow), (.openat, [], .allow), (.mmap, [], .allow),
+      (.read, [], .allow), (.write, [], .allow), (.openat, [0, 0, 0o2000000], .allow),
+      (.openat, [0, 0, 0o400], .allow),
+      (.openat, [0, 0, 0o101], .notify), (.openat, [0, 0, 0], .notify), (.unlink, [], .notify),
+      (.mmap, [], .allow),
       (.futex, [0, 0x80], .allow), (.futex, [0, 6], .notify), (.sendmsg, [], .allow),
       (.exit_group, [], .allow), (.exit, [], .notify), (.execve, [], .notify),
       (.execveat, [], .notify), (.getpid, [], .notify), (.kill, [0, 9], .notify),
@@ -251,7 +254,7 @@ struct SupervisionFilterTests {
 
   /// Calls that do something whatever their arguments are, where they are let through.
   private static let effective: Set<Syscall> = [
-    .exit_group, .pause, .rt_sigreturn, .sync, .uprobe, .uretprobe, .msgget,
+    .exit_group, .pause, .rt_sigreturn, .sync, .uprobe, .uretprobe,
   ]
 
   /// What the program that answers the notifications gives as their result.

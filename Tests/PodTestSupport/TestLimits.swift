@@ -12,10 +12,15 @@ public enum TestLimit: String, CaseIterable, Sendable {
   /// for restarts, ends it with EINTR, also one that natively never ends so. The pod's code makes it again where the number
   /// is moved to eax right before the call's instruction, as in a C library, and no variant of the call may end so.
   case interrupted
+  /// A segment of shared memory comes by a pair of sockets, which the caller makes: its other threads can see three
+  /// descriptors for that moment.
+  case attaching
 
   /// What isn't checked.
   var statement: String {
     switch self {
+    case .attaching:
+      "that other threads find the lowest descriptor free while one attaches shared memory"
     case .descriptors: "the numbers of processes in what signal descriptors deliver"
     case .interrupted:
       "that EINTR comes only from calls that wait, where a call's number comes from far"
@@ -28,7 +33,7 @@ extension TestBackend {
   public var limits: [TestLimit] {
     switch self {
     case .seccomp: [.descriptors, .interrupted]
-    case .ptrace, .ptraceEveryCall: []
+    case .ptrace, .ptraceEveryCall: [.attaching]
     }
   }
 }

@@ -28,6 +28,8 @@ struct ListedProgram: Sendable, CustomTestStringConvertible {
     ListedProgram("nginx.sh", needs: ["nginx", "python3"]),
     ListedProgram("redis.sh", needs: ["redis-server", "redis-cli"]),
     ListedProgram("postgres.sh", needs: ["/usr/lib/postgresql/*/bin/initdb", "psql", "setpriv"]),
+    ListedProgram(
+      "postgres_sysv.sh", needs: ["/usr/lib/postgresql/*/bin/initdb", "psql", "setpriv"]),
     ListedProgram("sshd.sh", needs: ["sshd", "ssh", "script"]),
   ]
 
@@ -35,6 +37,7 @@ struct ListedProgram: Sendable, CustomTestStringConvertible {
     ListedProgram("utilities.sh", needs: ["python3", "taskset", "chrt", "flock", "prlimit"]),
     ListedProgram("make.sh", needs: ["make", "gcc"]),
     ListedProgram("busybox.sh", needs: ["busybox"]),
+    ListedProgram("ipcs.sh", needs: ["ipcs", "ipcmk", "ipcrm", "awk"]),
   ]
 
   static let managers = [

@@ -17,6 +17,7 @@ min_parallel_table_scan_size = 0
 parallel_setup_cost = 0
 parallel_tuple_cost = 0
 max_parallel_workers_per_gather = 2
+${settings:-}
 END
 at_end="pg_ctl -D $data stop -m immediate"
 pg_ctl -D "$data" -w -t 45 -l log start >/dev/null || { cat log >&2; fail "not started"; }

@@ -106,6 +106,7 @@ extension Row {
     passing("sched_yield", "sched_yield", nil), passing("read", "read, /dev/zero", nil),
     passing("write", "write, /dev/null", nil), passing("fcntl", "fcntl", nil),
     passing("ioctl", "ioctl", nil),
+    named("shmget+remove", 4), named("shmat+shmat", 4, "shmat × 2 and shmdt × 2"),
     named("fork+wait", 1.10, "fork + exit + wait"),
     named("fork+exec+wait", 1.10, "fork + exec + exit + wait"),
     Row(key: "vfork+wait", title: "vfork + exit + wait", work: .call("vfork+wait")),

@@ -7,6 +7,7 @@
 // One convention holds for every function here: a failed call returns the negated errno. `errno`
 // itself is never part of the interface, since Swift code may run between a call and a read of it.
 
+#include "CLinux_futex.h"
 #include "CLinux_memory.h"
 #include "CLinux_process.h"
 #include "CLinux_ptrace.h"

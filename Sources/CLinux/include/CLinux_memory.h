@@ -8,8 +8,10 @@
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum {
@@ -63,6 +65,12 @@ static inline long CLinux_process_vm_write(pid_t tid, uint64_t address, const vo
 static inline int CLinux_open(const char *path, int flags, mode_t mode) {
   return (int)CLinux_result(open(path, flags | O_CLOEXEC, mode));
 }
+// statfs: <sys/vfs.h> isn't in Swift's Glibc module. A file system's magic number, or a negative errno.
+static inline long CLinux_file_system(const char *path) {
+  struct statfs status;
+  return statfs(path, &status) < 0 ? -errno : (long)status.f_type;
+}
+
 // F_DUPFD_CLOEXEC: fcntl is variadic.
 static inline int CLinux_duplicate(int fd, int lowest) {
   return (int)CLinux_result(fcntl(fd, F_DUPFD_CLOEXEC, lowest));
@@ -90,6 +98,50 @@ static inline int CLinux_query_mapping(int maps, uint64_t address, struct CLinux
   mapping->size = sizeof *mapping;
   mapping->address = address;
   return (int)CLinux_result(ioctl(maps, _IOWR('f', 17, struct CLinux_mapping), mapping));
+}
+// The same for the first mapping that ends behind an address, with PROCMAP_QUERY_COVERING_OR_NEXT_VMA.
+static inline int CLinux_query_next_mapping(int maps, uint64_t address,
+                                            struct CLinux_mapping *mapping) {
+  memset(mapping, 0, sizeof *mapping);
+  mapping->size = sizeof *mapping;
+  mapping->address = address;
+  mapping->query_flags = 0x10;
+  return (int)CLinux_result(ioctl(maps, _IOWR('f', 17, struct CLinux_mapping), mapping));
+}
+
+// major and minor of a device: function-like macros.
+static inline uint32_t CLinux_major(dev_t device) {
+  return (uint32_t)((device >> 8 & 0xfff) | (device >> 32 & 0xfffff000));
+}
+static inline uint32_t CLinux_minor(dev_t device) {
+  return (uint32_t)((device & 0xff) | (device >> 12 & 0xffffff00));
+}
+
+// F_SETOWN_EX, hidden behind _GNU_SOURCE: signals about an open file go to a thread.
+static inline int CLinux_own_signals(int fd, pid_t thread) {
+  struct {
+    int type;
+    pid_t pid;
+  } owner = {0, thread};
+  return (int)CLinux_result(fcntl(fd, 15, &owner));
+}
+
+// How many bytes of memory the machine has, swap included (sysinfo): Glibc's module lacks the header.
+static inline uint64_t CLinux_memory(void) {
+  struct sysinfo info;
+  if (sysinfo(&info) != 0)
+    return UINT64_MAX;
+  return ((uint64_t)info.totalram + info.totalswap) * info.mem_unit;
+}
+
+// Whether a regular file that is open for writing has any other open file, a mapping's among them: then the kernel gives no
+// lease (F_SETLEASE, F_WRLCK, hidden behind _GNU_SOURCE). 1 also where it can't be asked.
+static inline int CLinux_is_open_elsewhere(int fd) {
+  enum { set_lease = 1024 };
+  if (fcntl(fd, set_lease, F_WRLCK) == -1)
+    return 1;
+  fcntl(fd, set_lease, F_UNLCK);
+  return 0;
 }
 
 // Whether programs can read their thread pointer without a call. Source: asm/hwcap2.h, HWCAP2_FSGSBASE.

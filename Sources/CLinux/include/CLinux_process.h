@@ -52,6 +52,32 @@ static inline int CLinux_pidfd_send_signal(int pidfd, int signal, siginfo_t *inf
   return (int)CLinux_result(syscall(SYS_pidfd_send_signal, pidfd, signal, info, flags));
 }
 
+// Whether two processes have the same memory (kcmp, KCMP_VM): it has no wrapper.
+static inline int CLinux_share_memory(pid_t a, pid_t b) {
+  return syscall(SYS_kcmp, (long)a, (long)b, 1L, 0UL, 0UL) == 0;
+}
+
+// prlimit on another process, hidden behind _GNU_SOURCE: the soft limit, or the highest number where it can't be asked.
+static inline uint64_t CLinux_limit(pid_t pid, int resource) {
+  struct {
+    uint64_t soft, hard;
+  } limits;
+  long result = syscall(SYS_prlimit64, (long)pid, (long)resource, (void *)0, &limits);
+  return result == 0 ? limits.soft : UINT64_MAX;
+}
+// The same; sets the soft limit.
+static inline int CLinux_set_limit(pid_t pid, int resource, uint64_t soft) {
+  struct {
+    uint64_t soft, hard;
+  } limits;
+  long result = syscall(SYS_prlimit64, (long)pid, (long)resource, (void *)0, &limits);
+  if (result == 0) {
+    limits.soft = soft;
+    result = syscall(SYS_prlimit64, (long)pid, (long)resource, &limits, (void *)0);
+  }
+  return (int)CLinux_result(result);
+}
+
 // PIDFD_GET_INFO, since Linux 6.13: the process of a task that has a pidfd, and its parent. Older headers lack it.
 static inline int CLinux_pidfd_family(int pidfd, pid_t *process, pid_t *parent) {
   struct {

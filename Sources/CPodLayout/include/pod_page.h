@@ -74,6 +74,11 @@ enum pod_page_hypercall {
   // count of births before). Answers its name; EAGAIN when there was none, and it was killed.
   POD_HYPERCALL_MADE = 22,
   POD_HYPERCALL_ARRIVED = 23, // the area is there, and the caller is behind the bootstrap
+  // (id, address, flags), of shmat: answers a descriptor of the segment's file, which the page closes, or what shmat says; ENOSYS
+  // when it isn't for the page.
+  POD_HYPERCALL_ATTACH = 32,
+  // (address), of shmdt: answers how many bytes are to be unmapped there, or what shmdt says; ENOSYS as above.
+  POD_HYPERCALL_DETACH = 33,
 };
 
 // So many free entries of the table are kept for newborns that haven't got their names yet: with fewer, births are announced.
@@ -168,6 +173,7 @@ enum pod_page_action {
   POD_PAGE_TRANSLATES = 3, // the page makes the call and translates the places (page/rules.h)
   POD_PAGE_WAITS = 4,      // the page waits for a child (page/births.h)
   POD_PAGE_SIGNALS = 5,    // the page sends a signal (page/signalling.h)
+  POD_PAGE_MAPS = 6,       // the page attaches or detaches a segment (page/segments.h)
 };
 
 // An argument that must have a value under a mask.

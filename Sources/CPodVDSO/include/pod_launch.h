@@ -24,6 +24,12 @@
 //                                        rax = POD_MAGIC_FAILED, rdi = id, rsi = errno, rdx = stage. The child then
 //                                        exits with 127. When there is no child yet, init or the launcher reports.
 //
+//   POD_MESSAGE_VIEW       host → init   before the host traces init, and before there is a launcher: `id` and `tag` are
+//                                        the numbers in the names of the pod's directories (PodDirectory.swift), `stage`
+//                                        POD_VIEW_…. Init takes a mount namespace of its own in which they are where
+//                                        programs look for them.
+//   POD_MESSAGE_VIEWED     init → host   `error` is 0, or says what keeps it from that.
+//
 // Supervised only:
 //
 //   POD_MESSAGE_SUPERVISE  host → init   `id`: flags of seccomp(2), `tag`: POD_SUPERVISE_…; descriptors: a pidfd of the
@@ -57,6 +63,8 @@ enum {
   POD_MESSAGE_ENDED = 10,
   POD_MESSAGE_UNWATCHED = 11,
   POD_MESSAGE_REAPED = 12,
+  POD_MESSAGE_VIEW = 13,
+  POD_MESSAGE_VIEWED = 14,
 };
 
 struct pod_message {
@@ -69,6 +77,11 @@ struct pod_message {
 
 enum {
   POD_SUPERVISE_SCOPED = 1,  // init and launcher enter Landlock domains, one within the other
+};
+
+enum {
+  POD_VIEW_TABLES = 1,  // /proc/sysvipc
+  POD_VIEW_QUEUES = 2,  // /dev/mqueue
 };
 
 // Where supervision was refused.

@@ -7,6 +7,7 @@
 #include "launch.h"
 #include "requests.h"
 #include "supervised.h"
+#include "view.h"
 
 static void prepare(void) {
   enum { ignore = 1, no_child_wait = 2 };
@@ -43,6 +44,8 @@ static void __attribute__((noreturn)) serve_traced(void) {
       exit_group(0);
     if (request.message.type == POD_MESSAGE_RING)
       trap(POD_MAGIC_RING, 0, 0, 0);
+    if (request.message.type == POD_MESSAGE_VIEW)
+      view(&request.message);
     if (request.message.type == POD_MESSAGE_LAUNCH)
       launch(request.message.id, request.descriptors, request.count);
     close_rest(&request, 0);

@@ -8,6 +8,7 @@
 // is, in the kernel.
 
 #include "launcher.h"
+#include "view.h"
 
 // The pidfds that are watched, each with its tag; and the signal descriptor of SIGCHLD.
 enum { most_watches = 1 << 20 };
@@ -167,6 +168,8 @@ static void take_requests(void) {
     if (size <= 0)
       end_pod();
     int kept = 0;
+    if (request.message.type == POD_MESSAGE_VIEW)
+      view(&request.message);
     if (request.message.type == POD_MESSAGE_SUPERVISE)
       supervise(&request);
     if (request.message.type == POD_MESSAGE_WATCH)

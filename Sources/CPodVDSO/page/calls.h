@@ -69,14 +69,14 @@ static inline uint64_t *page_handlers(void) { return (uint64_t *)(page_base() + 
 
 // Source: asm/unistd_64.h.
 enum {
-  call_close = 3, call_fstat = 5, call_rt_sigaction = 13, call_rt_sigprocmask = 14, call_kill = 62,
+  call_close = 3, call_fstat = 5, call_lseek = 8, call_mmap = 9, call_munmap = 11, call_shmat = 30, call_rt_sigaction = 13, call_rt_sigprocmask = 14, call_kill = 62,
   call_rt_sigtimedwait = 128, call_tkill = 200, call_tgkill = 234, call_pidfd_send_signal = 424, call_pidfd_open = 434,
   call_sched_yield = 24, call_getpid = 39, call_getppid = 110, call_getpgrp = 111, call_getpgid = 121, call_getsid = 124,
   call_gettid = 186,
 };
 
 // Source: linux/errno.h.
-enum { page_interrupted = 4, page_no_child = 10, page_no_room = 11, page_invalid = 22 };
+enum { page_interrupted = 4, page_no_child = 10, page_no_room = 11, page_invalid = 22, page_no_function = 38 };
 
 // A call without arguments.
 static inline long page_ask(word number) {

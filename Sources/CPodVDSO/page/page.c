@@ -7,6 +7,7 @@
 #include "births.h"
 #include "identity.h"
 #include "rules.h"
+#include "segments.h"
 #include "setup.h"
 #include "signalling.h"
 #include "signals.h"
@@ -26,5 +27,6 @@ long pod_page_call(struct pod_page_frame *frame) {
   if (row->action == POD_PAGE_TRANSLATES) return page_translate(row, frame);
   if (row->action == POD_PAGE_SIGNALS) return page_send(frame);
   if (row->action == POD_PAGE_WAITS) return frame->number == page_nr_wait4 ? page_wait4(frame) : page_waitid(frame);
+  if (row->action == POD_PAGE_MAPS) return page_change_segments(frame);
   return page_pass(frame);
 }

@@ -56,6 +56,12 @@ public enum Performance: String, Sendable {
   case inCaller
   /// Only the caller's own context can perform it, and it may block: no supervisor waits for it.
   case inCallerBlocking
+  /// Only the caller's own context can perform it, and what it does is to change mappings there
+  /// (``Transaction/segmentChange``).
+  case inCallerMapping
+  /// The kernel has no part in it: the supervisor does it with nothing of the caller but its memory. A caller that has to wait
+  /// sleeps in the kernel meanwhile, and no supervisor waits for it.
+  case emulated
 }
 
 /// Whom a call can reach that is made as it is, with the kernel's own numbers, whatever numbers these are.
@@ -129,6 +135,9 @@ public struct BoundaryRow: Sendable {
   public private(set) var wrappedInputs: [Place] = []
   /// Names that the row's wrapper shows by itself.
   public private(set) var wrappedOutputs: [Place] = []
+  /// Where paths stand that may lead to what is the pod's own (``PathViews``). A call of such a row whose paths don't is
+  /// as native.
+  public private(set) var paths: [PathPlace] = []
 
   /// The answer is constant per task.
   public static func answered(_ call: Syscall, out: Place) -> BoundaryRow {
@@ -187,6 +196,25 @@ public struct BoundaryRow: Sendable {
     row.wrappedInputs = wrappedInputs
     row.wrappedOutputs = wrappedOutputs
     row.reach = reach
+    return row
+  }
+
+  /// Paths may lead to what is the pod's own.
+  ///
+  /// - Parameters:
+  ///   - call: The call.
+  ///   - variant: Which of its variants.
+  ///   - paths: Where they stand.
+  ///   - wrapper: What is done; nil follows the views.
+  ///   - performed: How.
+  public static func viewed(
+    _ call: Syscall, when variant: Variant = .otherwise, _ paths: PathPlace...,
+    by wrapper: (any Wrapper)? = nil, performed: Performance = .inCaller
+  ) -> BoundaryRow {
+    var row = BoundaryRow(
+      call: call, variant: variant, verb: .wrapped(wrapper ?? FollowViews(paths: paths)),
+      inputs: [], outputs: [], performed: performed)
+    row.paths = paths
     return row
   }
 
@@ -269,6 +297,17 @@ public struct BoundaryRow: Sendable {
   public func contained(isScoped: Bool) -> [Variant.Condition]? {
     if case .signalled = reach, isScoped { return [] }
     return confined
+  }
+
+  /// Whether a path may lead to the tables of System V objects.
+  var showsTables: Bool {
+    guard case .wrapped(let wrapper) = verb else { return false }
+    return wrapper is FollowTables || wrapper is FollowViews
+  }
+
+  /// Whether a path may lead there only.
+  var showsOnlyTables: Bool {
+    if case .wrapped(let wrapper) = verb { wrapper is FollowTables } else { false }
   }
 
   /// The errno that a filter can answer with by itself, when nothing about the call has to be looked at.

@@ -59,6 +59,8 @@ extension BoundaryRow {
       return confined == nil ? nil : POD_PAGE_WAITS
     case .wrapped(let wrapper) where wrapper is SendSignal:
       return contained(isScoped: isScoped) == nil ? nil : POD_PAGE_SIGNALS
+    case .wrapped(let wrapper) where wrapper is AttachSegment || wrapper is DetachSegment:
+      return POD_PAGE_MAPS
     case .wrapped(let wrapper):
       guard confined != nil, wrapper is ShowParent || wrapper is ShowMembership else { return nil }
       return POD_PAGE_IDENTIFIES

@@ -46,6 +46,13 @@ public struct BoundaryTable: Sendable {
       Machine.boundary,
     ].flatMap(\.self), isStandard: true)
 
+  /// The same, but that every path is looked at (``PodConfiguration/PathCoverage/everything``).
+  public static let viewingPaths: BoundaryTable = {
+    let viewed = Set(PathName.viewed.map(\.call))
+    return BoundaryTable(
+      rows: standard.rows.filter { !viewed.contains($0.call) } + PathName.viewed)
+  }()
+
   /// Makes a table of rows.
   public init(rows: [BoundaryRow]) { self.init(rows: rows, isStandard: false) }
 

@@ -25,7 +25,7 @@ public enum NamelessCalls {
       .socketpair, .listen, .shutdown,
       // Memory.
       .mmap, .mprotect, .munmap, .mremap, .msync, .mincore, .madvise, .brk, .mlock, .mlock2,
-      .munlock, .mlockall, .munlockall, .remap_file_pages, .mseal, .map_shadow_stack, .shmdt,
+      .munlock, .mlockall, .munlockall, .remap_file_pages, .mseal, .map_shadow_stack,
       .pkey_mprotect, .pkey_alloc, .pkey_free, .mbind, .set_mempolicy, .get_mempolicy,
       .set_mempolicy_home_node, .membarrier, .modify_ldt, .arch_prctl,
       // Signals and ends of the caller itself.

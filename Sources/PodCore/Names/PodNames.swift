@@ -10,6 +10,12 @@ public final class PodNames: Sendable {
   public let abi: CallABI
   /// Processes, threads, groups and sessions: one number space.
   public let processes: ProcessTable
+  /// System V message queues and semaphore sets.
+  public let systemV: SystemVObjects
+  /// System V shared memory.
+  public let segments: SegmentTable
+  /// Which paths lead to what is the pod's own.
+  public let paths = PathViews()
 
   /// Makes the tables of a new pod.
   ///
@@ -37,9 +43,34 @@ public final class PodNames: Sendable {
     self.boundary = boundary
     self.interposers = interposers
     self.abi = abi
+    let (systemV, segments) = (SystemVObjects(), SegmentTable())
+    (self.systemV, self.segments) = (systemV, segments)
     processes = ProcessTable(
       pod: pod, system: system, range: range, capacity: capacity, policy: policy,
-      lateNames: lateNames, memory: memory, restoring: snapshot)
+      lateNames: lateNames, memory: memory, restoring: snapshot,
+      whenEnded: {
+        systemV.ended($0)
+        segments.sweep()
+      },
+      whenExecuted: {
+        systemV.executed($0)
+        segments.sweep()
+      })
+    paths.systemVTables = { [processes] table in
+      switch table {
+      case .msg: table.text(systemV.queueRows)
+      case .sem: table.text(systemV.setRows)
+      case .shm: table.text(segments.rows(processes.liveProcesses.map(\.physical)))
+      }
+    }
+  }
+
+  /// A process was made with `CLONE_SYSVSEM`: it shares with its maker what is to be undone to semaphores. For newborns
+  /// that have a name and of which nobody spoke before.
+  package func shareUndo(of maker: VirtualName<ProcessID>, with child: VirtualName<ProcessID>) {
+    systemV.shareUndo(of: maker, with: child)
+    // It may have ended meanwhile, and nobody tells of that again.
+    if (try? processes.task(child)) == nil { systemV.ended(child) }
   }
 
   /// The pod's names as they are at this moment.

@@ -69,12 +69,19 @@ public final class ProcessTable: Sendable {
   /// Who keeps the names of a ``BirthPlan``.
   static let planner = VirtualName<ProcessID>(rawValue: 0)
 
+  /// What else of a process goes with its end, and with the program that it executed. Called while the table is locked.
+  private let whenEnded: @Sendable (VirtualName<ProcessID>) -> Void
+  private let whenExecuted: @Sendable (VirtualName<ProcessID>) -> Void
+
   init(
     pod: PodID, system: SystemNames<ProcessID>, range: ClosedRange<Int32>, capacity: Int,
     policy: AllocationPolicy, lateNames: Int, memory: (_ size: Int) -> (any TableMemory)?,
-    restoring snapshot: PodSnapshot?
+    restoring snapshot: PodSnapshot?,
+    whenEnded: @escaping @Sendable (VirtualName<ProcessID>) -> Void = { _ in },
+    whenExecuted: @escaping @Sendable (VirtualName<ProcessID>) -> Void = { _ in }
   ) {
     self.system = system
+    (self.whenEnded, self.whenExecuted) = (whenEnded, whenExecuted)
     state = Mutex(State(late: LateNames(capacity: lateNames)))
     space = Namespace(
       pod: pod, range: range, capacity: capacity, policy: policy, system: system, memory: memory)
@@ -173,6 +180,11 @@ public final class ProcessTable: Sendable {
       !entry.isThread
     else { return nil }
     return entry
+  }
+
+  /// The processes that have not ended.
+  public var live: [Entry<ProcessID>] {
+    space.entries.filter { !$0.isThread && $0.state == .live }
   }
 
   /// The processes of a group, ended ones included.
@@ -711,6 +723,7 @@ public final class ProcessTable: Sendable {
       try? space.reap(entry.virtual)
       return
     }
+    whenEnded(entry.virtual)
     space.endLease(of: entry.virtual)
     for name in state.plan.removeFamily(of: entry.virtual) { forgetPlanned(name) }
     try? space.retire(entry.virtual)
@@ -790,6 +803,7 @@ public final class ProcessTable: Sendable {
         try? space.reap(entry.virtual)
       }
       guard let entry = try? space.entry(leader) else { return }
+      whenExecuted(entry.virtual)
       space.endLease(of: entry.virtual)
       if entry.state == .dying {
         try? space.revive(entry.virtual)

@@ -14,6 +14,8 @@ package enum CloneFlags {
   package static let parent: UInt64 = 0x8000
   /// The newborn is a thread of its maker's process.
   package static let thread: UInt64 = 0x1_0000
+  /// The newborn shares what is to be undone to semaphores (`CLONE_SYSVSEM`).
+  package static let semaphoreUndo: UInt64 = 0x4_0000
   /// The newborn has a control block of its own.
   package static let setTLS: UInt64 = 0x8_0000
   /// The newborn's number is stored in its maker's memory.

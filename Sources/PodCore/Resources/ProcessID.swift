@@ -111,10 +111,16 @@ struct Fork: Wrapper {
         }
       }
     }
+    if flags & CloneFlags.semaphoreUndo != 0, let child = transaction.child {
+      transaction.names.systemV.shareUndo(of: transaction.caller.process, with: child)
+    }
   }
 
   func epilogue(_ transaction: inout Transaction) throws(Errno) {
     guard case .success(let result)? = transaction.result else {
+      if transaction.cloneFlags & CloneFlags.semaphoreUndo != 0, let child = transaction.child {
+        transaction.names.systemV.ended(child)
+      }
       transaction.step(.rollBack, on: transaction.child?.rawValue ?? 0) { $0.endBirth() }
       return
     }

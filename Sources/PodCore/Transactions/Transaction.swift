@@ -183,6 +183,10 @@ public protocol TransactionHost: AnyObject {
   /// kinds of descriptors.
   func kind(ofDescriptor descriptor: Int32) -> DescriptorKind?
 
+  /// The absolute path of a directory of the caller, by its descriptor, or of its working directory; nil where nobody
+  /// knows it. It may be another one a moment later.
+  func directory(_ descriptor: Int32?) -> [UInt8]?
+
   /// The real user id of a task.
   ///
   /// - Throws: `.noSuchProcess`.
@@ -197,6 +201,39 @@ public protocol TransactionHost: AnyObject {
 
   /// The state of the caller that isn't in the tables of names.
   var callerState: any CallerState { get }
+
+  /// For whom the caller acts.
+  ///
+  /// - Throws: `.noSuchProcess`.
+  func credentials(of caller: Caller) throws(Errno) -> CallerCredentials
+
+  /// Makes sure of the caller's memory, before something is done that can't be undone when it is out of reach.
+  ///
+  /// - Throws: When it is: nothing is done then.
+  func reachMemory() throws(Errno)
+
+  /// Gets ready for a sleep of the caller, made by the kernel in place of its call.
+  ///
+  /// - Parameter time: How long at most; nil for as long as it takes.
+  /// - Returns: nil where this host can't: the call is to be made with one that can.
+  /// - Throws: `.noMemory` and the like.
+  func prepareSleep(for time: Duration?) throws(Errno) -> Sleep?
+
+  /// What System V shared memory needs of the caller and the machine.
+  var segmentHost: any SegmentHost { get }
+}
+
+extension TransactionHost {
+  /// Root, where the host knows of no users.
+  public func credentials(of caller: Caller) throws(Errno) -> CallerCredentials {
+    CallerCredentials(user: 0, group: 0, capabilities: .all)
+  }
+
+  /// It always is within reach.
+  public func reachMemory() throws(Errno) {}
+
+  /// None.
+  public func prepareSleep(for time: Duration?) throws(Errno) -> Sleep? { nil }
 }
 
 extension TransactionHost {
@@ -212,6 +249,11 @@ extension TransactionHost {
 extension TransactionHost {
   /// No descriptor is of a kind where the host knows of none.
   public func kind(ofDescriptor descriptor: Int32) -> DescriptorKind? { nil }
+}
+
+extension TransactionHost {
+  /// Nobody knows it where the host has no files.
+  public func directory(_ descriptor: Int32?) -> [UInt8]? { nil }
 }
 
 extension TransactionHost {
@@ -290,14 +332,28 @@ public struct Transaction: ~Copyable {
   /// Set by an epilogue when what the call named changed on the way: the backend makes the whole call again, with a new
   /// transaction.
   public var wantsRetry = false
+  /// Set by a preamble that found that the caller has to sleep, on a host that can't have it do so: the backend begins the call
+  /// again with a host that can.
+  public var wantsSleep = false
+  /// What the caller waits for while its call is replaced by a sleep.
+  public internal(set) var wait: IPCWait?
   /// A name that a fork's child is to have because the caller asks for it (clone3(2), `set_tid`).
   public var chosenChild: VirtualName<ProcessID>?
   /// A name leased to the caller's process that its own code took for a fork's child.
   public var leasedChild: VirtualName<ProcessID>?
   /// Which of its thread's births a fork is, for backends in which a thread may be in several at once.
   public var birthNumber = 0
+  /// What is done with the caller's mappings in the kernel's stead, when the preamble has set it: no call is made as the
+  /// program made it.
+  public var segmentChange: SegmentChange?
+  /// The segment that is attached.
+  var segmentUse: SegmentTable.Use?
   /// A word that a wrapper keeps from its preamble to its epilogue.
   public var note: Int = 0
+  /// The POSIX message queue that the call is about, by the pod's name.
+  var queue: [UInt8] = []
+  /// Whether the call may be about to make it.
+  var makesQueue = false
 
   /// Memory, kernel and steps.
   public let host: any TransactionHost
@@ -330,11 +386,16 @@ public struct Transaction: ~Copyable {
   }
 
   deinit {
-    if awaitsNewborn { names.processes.endBirth(by: caller, birth: birthNumber) }
+    if awaitsNewborn {
+      names.processes.endBirth(by: caller, birth: birthNumber)
+      if let child, cloneFlags & CloneFlags.semaphoreUndo != 0 { names.systemV.ended(child) }
+    }
     for index in 0..<held.count { try? names.processes.space.release(held[index]) }
     for name in unleased { try? names.processes.space.giveBack(name) }
     _ = restriction?()
     creation?.end()
+    if let wait { _ = names.systemV.finish(wait) }
+    if makesQueue { names.paths.hasMade(queue: queue, false) }
   }
 
   /// Runs one step, if the executor lets it.
@@ -541,6 +602,7 @@ public struct Transaction: ~Copyable {
 
   /// Whether anything remains to be done after the kernel's part.
   public var hasEpilogue: Bool {
+    if row?.paths.isEmpty == false { return false }
     if case .wrapped? = row?.verb { return true }
     if seenZombie != nil { return true }
     return !(row?.outputs.isEmpty ?? true)

@@ -20,10 +20,12 @@ package enum BoundaryFilter {
   ///     where there is none.
   ///   - watchedOutside: Calls that the backend looks at, although no name goes in, unless that code makes them.
   ///   - isScoped: Whether the kernel keeps the signals of the filter's processes among them, so that that code sends them.
+  ///   - isIdle: Says of a row that calls of it go through as they are in this pod (``PathViews/isIdle(_:)``).
   package static func rules(
     for table: BoundaryTable, interposers: [any Interposer], watched: Set<Syscall> = [],
     interposed: FilterRules.Action, reportsRefusals: Bool = false, page: RemoteAddress? = nil,
-    watchedOutside: Set<Syscall> = [], isScoped: Bool = false
+    watchedOutside: Set<Syscall> = [], isScoped: Bool = false,
+    isIdle: (BoundaryRow) -> Bool = { _ in false }
   ) -> FilterRules {
     let isFromPage = page.map(Self.fromPage(at:))
     let wanted = interposers.reduce(into: watched) { $0.formUnion($1.calls) }
@@ -37,7 +39,10 @@ package enum BoundaryFilter {
       var otherwise = FilterRules.Action.allow
       for row in table.rows(for: call) {
         let isReported = reportsRefusals && row.staticErrno != nil
-        let action = isReported ? interposed : action(of: row, interposed: interposed)
+        let action =
+          if isReported { interposed } else if isIdle(row) { FilterRules.Action.allow } else {
+            action(of: row, interposed: interposed)
+          }
         if action == interposed, let isFromPage,
           let contained = row.contained(isScoped: isScoped)
         {

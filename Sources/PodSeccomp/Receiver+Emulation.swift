@@ -1,0 +1,48 @@
+internal import CLinux
+internal import Glibc
+internal import PodCore
+internal import PodLinux
+internal import SystemPackage
+
+/// Calls in which the kernel has no part: they are answered from the caller's memory alone, without attaching to it, unless it
+/// has to wait.
+extension Receiver {
+  /// Answers a call, or has somebody attend to the caller, who sleeps or is out of reach.
+  func emulate(_ notification: Notification, _ call: Syscall, _ thread: PodThread) {
+    if thread.process.mayBeOutOfReach {
+      return slowly(notification) { attend(notification, call, thread) }
+    }
+    let host = LookingCaller(thread, supervisor, notification)
+    var transaction = Transaction(
+      call, notification.arguments, by: supervisor.caller(thread), names: supervisor.names,
+      host: host)
+    guard case .answer(let result) = transaction.enter(), !host.isOutOfReach else {
+      drop(consume transaction)
+      return slowly(notification) { attend(notification, call, thread) }
+    }
+    trace(transaction, kernel: nil, seen: result)
+    answer(notification, result)
+  }
+
+  private func drop(_ transaction: consuming Transaction) {}
+
+  /// Whether the caller may have to sleep for something that the supervisor does.
+  func maySleep(_ call: Syscall, _ arguments: CallArguments) -> Bool {
+    supervisor.names.boundary.row(for: call, arguments)?.performed == .emulated
+  }
+
+  /// Puts a descriptor of the words that threads sleep on into a caller that waits for its answer.
+  ///
+  /// - Returns: Its number; nil when the caller doesn't wait any more.
+  /// - Throws: What the kernel says: the caller may have no descriptor left.
+  func bringWords(to notification: Notification) throws(Errno) -> Int32? {
+    let words = try supervisor.waitWords()
+    while true {
+      let added = CLinux_seccomp_add_descriptor(
+        listener, notification.id, words.descriptor, 0, UInt32(O_CLOEXEC), 0)
+      if added >= 0 { return added }
+      if added == -ENOENT { return nil }
+      if added != -EINTR { throw Errno(rawValue: -added) }
+    }
+  }
+}
