@@ -19,8 +19,9 @@ final class PtraceSession: BackendSession {
 
   private init(
     mailbox: Mailbox, ended: Promise<Void>, thread: SupervisorThread, watch: Watch,
-    capabilities: CapabilitySet
+    capabilities: CapabilitySet, containment: Containment
   ) {
+    self.containment = containment
     self.capabilities = capabilities
     self.watch = Task.detached { await watch.run() }
     pulse = watch.pulse
@@ -30,7 +31,7 @@ final class PtraceSession: BackendSession {
     streams = StreamService()
   }
 
-  let containment = PtraceBackend.containment
+  let containment: Containment
 
   static func start(
     _ setup: PodSetup, _ stops: PtraceBackend.Stops
@@ -61,9 +62,21 @@ final class PtraceSession: BackendSession {
       throw PodError(
         .backendUnavailable, error.explanation, underlyingError: error.error)
     }
-    let directory = setup.makeDirectory(for: podInit)
-    // Which rows are idle is known now.
-    if asked.obstacle == nil, let known = try? CallRules(setup, stops) { asked = known }
+    let directory: PodDirectory?
+    do throws(PodError) {
+      directory = try setup.makeDirectory(for: podInit)
+      // Which table of rows it is, and which of them are idle, is known now.
+      do throws(Errno) {
+        asked.adopt(try CallRules(setup, stops))
+      } catch {
+        throw PodError(
+          .invalidConfiguration, "no filter can be made of the boundary table",
+          underlyingError: error)
+      }
+    } catch {
+      podInit.end()
+      throw error
+    }
     let rules = asked
     let mailbox = Mailbox(podInit: podInit)
     let pulse = Pulse()
@@ -102,7 +115,9 @@ final class PtraceSession: BackendSession {
     return PtraceSession(
       mailbox: mailbox, ended: ended, thread: thread,
       watch: Watch(pulse: pulse, podInit: podInit, mailbox: mailbox, setup: setup),
-      capabilities: setup.configuration.capabilities)
+      capabilities: setup.configuration.capabilities,
+      containment: PtraceBackend.containment(
+        of: setup.configuration, objects: setup.names.objects))
   }
 
   func launch(_ request: LaunchRequest) async throws(PodError) -> LaunchedProcess {
