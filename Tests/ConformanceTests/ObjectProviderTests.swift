@@ -14,9 +14,8 @@ struct ObjectProviderTests {
     arguments: ["semaphores", "message_queues", "shared_memory"], environments)
   func programs(program: String, environment: TestEnvironment) async throws {
     let path = try await TestPrograms.path(program)
-    for provider in PodConfiguration.SystemVProvider.each {
-      // What can't be had cancels the rest: it comes last.
-      let provider: PodConfiguration.SystemVProvider = provider == .kernel ? .emulated : .kernel
+    // What can't be had cancels the rest: it comes last.
+    for provider: PodConfiguration.SystemVProvider in [.emulated, .kernel] {
       let outcome = try await environment.run(path, configuration: try provider.configured())
       #expect(outcome.status == .exited(0), "\(provider): \(outcome.output)")
     }
@@ -192,5 +191,13 @@ struct ObjectProviderTests {
         podrun, ["--backend", "seccomp", "--require", "ipc"] + options + ["--", "true"])
       #expect(outcome.status == .exited(status), "\(options): \(outcome.output)")
     }
+    // A process outside whose /proc/PID/root only Landlock keeps from a pod of the same user.
+    let script = """
+      setpriv --bounding-set=-all --inh-caps=-all sleep 60 & ls /proc/$!/root/dev/shm >/dev/null || exit 2
+      sleep 0.2; "$@" sh -c "ls /proc/$!/root/dev/shm || nsenter -t $! -i true"; status=$?; kill $!; exit $status
+      """
+    let outcome = try await TestEnvironment.native.run(
+      "sh", ["-c", script, "sh", podrun, "--backend", "seccomp", "--require", "ipc", "--"])
+    #expect(outcome.status == .exited(1), "\(outcome.output)")
   }
 }
