@@ -13,8 +13,9 @@ package enum KernelObjects {
     if configuration.systemV == .emulated { return "they are to be emulated" }
     if !configuration.mayMount { return "the pod may mount nothing" }
     if !OwnProcess.hasCapability(capability) {
-      return "an IPC namespace needs CAP_SYS_ADMIN, which this program doesn't have: run it as root, or have the objects "
-        + "emulated"
+      return
+        "an IPC namespace needs CAP_SYS_ADMIN, which this program doesn't have: run it as root, or have the "
+        + "objects emulated"
     }
     // Source: ipc_namespaces(7).
     if access("/proc/self/ns/ipc", F_OK) != 0 {
@@ -44,7 +45,8 @@ package enum KernelObjects {
   /// (CAP_SYS_PTRACE, CAP_CHECKPOINT_RESTORE), files by handle in the host's /dev/shm (CAP_DAC_READ_SEARCH), and the
   /// kernel itself.
   private static let reaching: [CapabilitySet] = [
-    .sysAdmin, .sysPtrace, .checkpointRestore, .dacReadSearch, .sysModule, .sysRawio, .bpf, .perfmon,
+    .sysAdmin, .sysPtrace, .checkpointRestore, .dacReadSearch, .sysModule, .sysRawio, .bpf,
+    .perfmon,
   ]
 
   /// What keeps a pod's IPC and the host's apart.
@@ -71,7 +73,8 @@ package enum KernelObjects {
     }
     if !kept.isEmpty {
       let words = kept.map { "\($0)" }.joined(separator: ", ")
-      return .init(.namedOnly, by: "\(own); what programs keep of capabilities leads out (\(words))")
+      return .init(
+        .namedOnly, by: "\(own); what programs keep of capabilities leads out (\(words))")
     }
     guard isScoped else {
       return .init(

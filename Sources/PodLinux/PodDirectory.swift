@@ -146,21 +146,27 @@ package final class PodDirectory: PodPlaces {
   /// The same with an IPC namespace, for all that init will have for descendants: their System V objects and POSIX queues are
   /// the kernel's own. After a failure, init may be in one all the same; then ``mount(in:hasTables:)`` may be tried.
   ///
+  /// - Parameters:
+  ///   - podInit: The pod's.
+  ///   - meanwhile: What the host program does while init does its part.
   /// - Throws: What keeps it from that; `.notPermitted` where the kernel lets it have none, `.noSpace` when there are as many
   ///   as `user.max_ipc_namespaces` allows, `.invalidArgument` where the kernel has none.
-  package func mountWithObjects(in podInit: PodInit) throws(Errno) -> ObjectNamespace {
-    let namespace = try mount(in: podInit, UInt32(POD_VIEW_TABLES | POD_VIEW_OBJECTS))
+  package func mountWithObjects(
+    in podInit: PodInit, meanwhile: () -> Void = {}
+  ) throws(Errno) -> ObjectNamespace {
+    let namespace = try mount(
+      in: podInit, UInt32(POD_VIEW_TABLES | POD_VIEW_OBJECTS), meanwhile: meanwhile)
     guard let namespace else { throw .invalidArgument }
     return namespace
   }
 
   private func mount(
-    in podInit: PodInit, _ what: UInt32
+    in podInit: PodInit, _ what: UInt32, meanwhile: () -> Void = {}
   ) throws(Errno) -> ObjectNamespace? {
     let queues = Self.hasQueues ? UInt32(POD_VIEW_QUEUES) : 0
     // Who may mount nothing needs no directory for it.
     let namespace = try podInit.show(
-      outer: try made().number, secret: secretNumber, which: what | queues)
+      outer: try made().number, secret: secretNumber, which: what | queues, meanwhile: meanwhile)
     isMounted.store(true, ordering: .relaxed)
     return namespace
   }
@@ -394,7 +400,7 @@ extension PodSetup {
       if configuration.systemV == .kernel { throw KernelObjects.lacking(obstacle) }
     } else {
       do throws(Errno) {
-        let namespace = try directory.mountWithObjects(in: podInit)
+        let namespace = try directory.mountWithObjects(in: podInit) { names.expectKernelObjects() }
         names.leaveObjectsToKernel { namespace.rows($0) }
         if let error = namespace.limitFailure {
           degraded("limits of System V objects and POSIX queues aren't the host's: \(error)")

@@ -111,15 +111,17 @@ extension PodInit {
   ///   - outer: The digits of the outermost directory's name.
   ///   - secret: Those of the inner ones.
   ///   - which: `POD_VIEW_…`.
+  ///   - meanwhile: What the host program does while init does its part.
   /// - Returns: With `POD_VIEW_OBJECTS`, the namespace that all its descendants have their System V objects in.
   /// - Throws: What keeps it from that; `.notPermitted` where the kernel lets it mount nothing.
   @discardableResult
   package func show(
-    outer: UInt32, secret: UInt64, which: UInt32
+    outer: UInt32, secret: UInt64, which: UInt32, meanwhile: () -> Void = {}
   ) throws(Errno) -> ObjectNamespace? {
     var request = message(POD_MESSAGE_VIEW, id: outer, tag: secret)
     request.stage = which
     try sendPatiently(request, to: control.rawValue, descriptors: [])
+    meanwhile()
     var numbers = [Int32](repeating: -1, count: ObjectNamespace.tables.count)
     guard
       let answer = try receive(

@@ -6,7 +6,7 @@ internal import SystemPackage
 /// call's entry. Both follow the same rules.
 struct CallRules: Sendable {
   /// The rules of the boundary table and the embedder's.
-  private(set) var rules: FilterRules
+  let rules: FilterRules
   /// The rules as a seccomp program; nil when every call is to stop.
   var filter: [UInt8]?
   /// Why there is no filter, when one was wanted.
@@ -22,14 +22,13 @@ struct CallRules: Sendable {
       for: setup.names.boundary, interposers: setup.names.interposers, interposed: .trace(0),
       reportsRefusals: setup.configuration.tracesCalls, isIdle: setup.names.paths.isIdle)
     mayDoWithout = stops != .filtered
-    obstacle = stops == .everyCall ? nil : BoundaryFilter.obstacle
+    obstacle = Self.obstacle(stops)
     filter = stops == .everyCall || obstacle != nil ? nil : try rules.program().bytes
   }
 
-  /// Takes over the rules of others that were made later; whether there is a filter stays as it was.
-  mutating func adopt(_ later: CallRules) {
-    rules = later.rules
-    if filter != nil, later.filter != nil { filter = later.filter }
+  /// Why there is no filter here when one is wanted.
+  static func obstacle(_ stops: PtraceBackend.Stops) -> Errno? {
+    stops == .everyCall ? nil : BoundaryFilter.obstacle
   }
 
   /// Whether an error of seccomp(2) means that there are no filters here, rather than that something else is short.

@@ -36,15 +36,7 @@ final class PtraceSession: BackendSession {
   static func start(
     _ setup: PodSetup, _ stops: PtraceBackend.Stops
   ) async throws(PodError) -> PtraceSession {
-    var asked: CallRules
-    do throws(Errno) {
-      asked = try CallRules(setup, stops)
-    } catch {
-      throw PodError(
-        .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
-      )
-    }
-    if let obstacle = asked.obstacle {
+    if let obstacle = CallRules.obstacle(stops) {
       guard stops != .filtered else {
         throw PodError(
           .backendUnavailable,
@@ -65,19 +57,20 @@ final class PtraceSession: BackendSession {
     let directory: PodDirectory?
     do throws(PodError) {
       directory = try setup.makeDirectory(for: podInit)
-      // Which table of rows it is, and which of them are idle, is known now.
-      do throws(Errno) {
-        asked.adopt(try CallRules(setup, stops))
-      } catch {
-        throw PodError(
-          .invalidConfiguration, "no filter can be made of the boundary table",
-          underlyingError: error)
-      }
     } catch {
       podInit.end()
       throw error
     }
-    let rules = asked
+    // Which table of rows it is, and which of them are idle, is known now.
+    let rules: CallRules
+    do throws(Errno) {
+      rules = try CallRules(setup, stops)
+    } catch {
+      podInit.end()
+      throw PodError(
+        .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
+      )
+    }
     let mailbox = Mailbox(podInit: podInit)
     let pulse = Pulse()
     let ended = Promise<Void>()

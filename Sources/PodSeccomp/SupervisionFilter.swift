@@ -54,7 +54,8 @@ package enum SupervisionFilter {
       return try rules(for: setup, isScoped: isScoped).program()
     }
     let kind = Kind(
-      table: table, isScoped: isScoped, paths: setup.names.boundary.rows.map(setup.names.paths.isIdle))
+      table: table, isScoped: isScoped,
+      paths: setup.names.boundary.rows.map(setup.names.paths.isIdle))
     if let usual = usual.withLock({ $0[kind] }),
       let program = usual.program.with(page: page, insteadOf: usual.page)
     {

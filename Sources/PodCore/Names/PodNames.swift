@@ -7,15 +7,12 @@ public final class PodNames: Sendable {
   /// What happens where names cross: follows from ``objects``.
   public var boundary: BoundaryTable {
     _read {
-      if hasKernelObjects.load(ordering: .relaxed) {
-        yield kernelBoundary
-      } else {
-        yield emulatingBoundary
-      }
+      let tables = hasKernelObjects.load(ordering: .relaxed) ? kernelBoundary : emulatingBoundary
+      yield tables.made.table
     }
   }
-  private let emulatingBoundary: BoundaryTable
-  private let kernelBoundary: BoundaryTable
+  private let emulatingBoundary: LazyTable
+  private let kernelBoundary: LazyTable
   private let hasKernelObjects = Atomic(false)
   /// The embedder's rules, outermost first.
   public let interposers: [any Interposer]
@@ -39,7 +36,7 @@ public final class PodNames: Sendable {
   ///   - capacity: The most processes and threads at one time.
   ///   - policy: How process numbers are chosen.
   ///   - lateNames: Of how many ended tasks the names are remembered, for signals that arrive after their sender's end.
-  ///   - boundary: The boundary table, for objects that the host program has.
+  ///   - boundary: The boundary table, for objects that the host program has; made when it is first needed.
   ///   - kernelBoundary: The same for objects that the kernel has.
   ///   - interposers: The embedder's rules.
   ///   - abi: Of the machine.
@@ -49,13 +46,15 @@ public final class PodNames: Sendable {
   public init(
     pod: PodID, system: SystemNames<ProcessID>, range: ClosedRange<Int32> = 1...4_194_303,
     capacity: Int = 131_072, policy: AllocationPolicy = .compact, lateNames: Int = 1_024,
-    boundary: BoundaryTable = .standard, kernelBoundary: BoundaryTable = .kernelObjects,
+    boundary: @autoclosure @escaping @Sendable () -> BoundaryTable = .standard,
+    kernelBoundary: @autoclosure @escaping @Sendable () -> BoundaryTable = .kernelObjects,
     interposers: [any Interposer] = [],
     abi: CallABI = .x86_64, memory: (_ size: Int) -> (any TableMemory)? = { _ in nil },
     restoring snapshot: PodSnapshot? = nil
   ) {
     self.pod = pod
-    (emulatingBoundary, self.kernelBoundary) = (boundary, kernelBoundary)
+    emulatingBoundary = LazyTable(boundary)
+    self.kernelBoundary = LazyTable(kernelBoundary)
     self.interposers = interposers
     self.abi = abi
     let (systemV, segments) = (SystemVObjects(), SegmentTable())
@@ -86,6 +85,9 @@ public final class PodNames: Sendable {
     hasKernelObjects.store(false, ordering: .relaxed)
     showEmulatedObjects()
   }
+
+  /// Makes what ``leaveObjectsToKernel(rows:)`` needs, ahead of it.
+  package func expectKernelObjects() { _ = kernelBoundary.made }
 
   /// Objects are the kernel's, in a namespace that the pod's processes have to themselves.
   ///
@@ -124,6 +126,23 @@ public final class PodNames: Sendable {
     processes.hearAll()
     return PodSnapshot(unchecked: processes.snapshot())
   }
+}
+
+/// A boundary table that is made when it is first asked for: it takes a tenth of a millisecond, and a pod uses one of two.
+private final class LazyTable: Sendable {
+  final class Made: Sendable {
+    let table: BoundaryTable
+
+    init(_ table: BoundaryTable) { self.table = table }
+  }
+
+  private let reference = AtomicLazyReference<Made>()
+  private let make: @Sendable () -> BoundaryTable
+
+  init(_ make: @escaping @Sendable () -> BoundaryTable) { self.make = make }
+
+  /// The table, the same each time.
+  var made: Made { reference.load() ?? reference.storeIfNil(Made(make())) }
 }
 
 /// Who has a pod's System V objects and POSIX message queues.
