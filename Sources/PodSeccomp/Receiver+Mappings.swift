@@ -37,7 +37,7 @@ extension Receiver {
         kernel = attending(attached, thread) { host throws(Errno) in
           host.comeWithinReach()
           return try thread.process.space.whileUnmapping { () throws(Errno) in
-            try attached.unmapSegment(at: address, table)
+            try SegmentFile.unmap(at: address, in: thread.tid, table, host: host)
           }
         }
       }

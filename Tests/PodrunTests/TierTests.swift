@@ -190,6 +190,20 @@ struct TierTests {
     }
   }
 
+  /// Segments come to their users as descriptors, and what a process of another user has mapped only that may look at.
+  @Test(
+    "shared memory, where nobody takes descriptors or looks at processes of other users",
+    arguments: TestBackend.usual)
+  func sharedMemory(backend: TestBackend) async throws {
+    let program = try await TestPrograms.path("shared_memory")
+    for options in [["--engine"], Self.asUser + ["--deny", "pidfd_getfd"]] {
+      let outcome = try await TestEnvironment.native.run(
+        try await TestPrograms.path("tier"),
+        options + ["--", try TestPrograms.podrun()] + backend.options + ["--", program])
+      #expect(outcome.status == .exited(0), "\(outcome.output)")
+    }
+  }
+
   @Test(
     "a pod in a pod is refused with the reason", arguments: TestBackend.usual, TestBackend.usual)
   func nested(outer: TestBackend, inner: TestBackend) async throws {
