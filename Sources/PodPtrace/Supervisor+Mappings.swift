@@ -68,6 +68,16 @@ extension Supervisor {
   private func bring(
     _ given: borrowing OwnedDescriptor, _ tracee: Tracee
   ) throws(Errno) -> Int32 {
+    for _ in 0..<Self.attempts {
+      if let descriptor = try bringOnce(given, tracee) { return descriptor }
+    }
+    throw .noMemory
+  }
+
+  /// - Returns: nil where so many others have connected that there was no room.
+  private func bringOnce(
+    _ given: borrowing OwnedDescriptor, _ tracee: Tracee
+  ) throws(Errno) -> Int32? {
     var message = SegmentMessage()
     let listener = OwnedDescriptor(owning: CLinux_listen(Self.connections, &message.address))
     guard listener.rawValue >= 0 else { throw .noMemory }
@@ -83,6 +93,7 @@ extension Supervisor {
     defer { close(end, tracee) }
     let connected = try tracee.perform(
       .connect, SegmentMessage.connection(of: end, at: memory), self)
+    if connected == .failure(.resourceTemporarilyUnavailable) { return nil }
     guard connected == .success(0) else { throw .noMemory }
     let own = try accept(from: tracee, listener)
     var byte: UInt8 = 0
@@ -104,7 +115,7 @@ extension Supervisor {
   private func accept(
     from tracee: Tracee, _ listener: borrowing OwnedDescriptor
   ) throws(Errno) -> OwnedDescriptor {
-    for _ in 0..<Self.connections {
+    for _ in 0...Self.connections {
       var process: Int32 = 0
       let own = OwnedDescriptor(owning: CLinux_accept(listener.rawValue, &process))
       guard own.rawValue >= 0 else { break }
@@ -113,8 +124,9 @@ extension Supervisor {
     throw .noMemory
   }
 
-  /// More than one comes only from those who want to be in the way.
-  private static let connections: Int32 = 64
+  /// More than one comes only from those who want to be in the way; in the time that there is, they make fewer.
+  private static let connections: Int32 = 4096
+  private static let attempts = 4
 
   private func withBytes(
     of message: inout SegmentMessage,
