@@ -103,7 +103,8 @@ struct SharedMemoryTests {
   }
 
   /// A traced program gets its segment by a socket that is there for a moment, to which everybody can connect.
-  @Test("who else connects for a segment gets none, and keeps nobody from it", .timeLimit(.minutes(5)))
+  @Test(
+    "who else connects for a segment gets none, and keeps nobody from it", .timeLimit(.minutes(5)))
   func intruder() async throws {
     let command = [
       try TestPrograms.podrun(), "--backend", "ptrace", "--",
