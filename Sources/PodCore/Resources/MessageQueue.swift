@@ -462,7 +462,8 @@ struct ControlMessageQueue: Wrapper {
         let queue = try state.queues.object(id)
         try state.set(
           queue, user: record.word(at: 4), group: record.word(at: 8), mode: record.word(at: 20),
-          capacity: UInt64(record.word(at: 88)) | UInt64(record.word(at: 92)) << 32, credentials)
+          // An int to the kernel.
+          capacity: UInt64(bitPattern: Int64(Int32(bitPattern: record.word(at: 88)))), credentials)
       }
       transaction.result = .success(0)
     case IPCLimits.remove:
