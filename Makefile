@@ -24,7 +24,7 @@ BENCH_TOOLS  := $(RUN_TOOLS) gcc:gcc make:make taskset:util-linux
 BENCH_WANTED := proot:proot autoreconf:autoconf automake:automake
 PLOT_TOOLS   := gnuplot:gnuplot-nox
 
-.PHONY: run test tiers faults tools lint docs install page page-check bench-micro performance-docs
+.PHONY: run test tiers faults tools lint docs install page page-check bench-micro bench-figure6 performance-docs
 
 # Build podrun and run a program in a pod.
 run:
@@ -63,6 +63,12 @@ performance-docs:
 	@$(call install-missing,$(BENCH_TOOLS) $(PLOT_TOOLS),$(BENCH_WANTED))
 	$(SWIFT) run --package-path Benchmarks -c release micro-costs --document docs/performance.md $(ARGS)
 	cd docs/performance && gnuplot ../../Benchmarks/Plots/performance.gnuplot
+
+# The paper's Figure 6, written into docs/figure6.md, with its plot.
+bench-figure6:
+	@$(call install-missing,$(BENCH_TOOLS) $(PLOT_TOOLS))
+	$(SWIFT) run --package-path Benchmarks -c release micro-costs --figure6 docs/figure6.md $(ARGS)
+	cd docs/performance && gnuplot ../../Benchmarks/Plots/figure6.gnuplot
 
 # Format, imports and samples.
 lint:

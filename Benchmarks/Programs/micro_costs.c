@@ -18,7 +18,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/msg.h>
 #include <sys/prctl.h>
+#include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -63,8 +65,26 @@ static void call_shmat(void) {
   one[0] = other[1] = 1;
   check(shmdt(one) == 0 && shmdt(other) == 0, "shmdt");
 }
-__attribute__((destructor)) static void remove_segment(void) {
+// One process takes a semaphore and gives it back, or sends itself a message and takes it: nobody waits.
+static int set = -1, queue = -1;
+static void call_semop(void) {
+  if (set < 0) set = semget(IPC_PRIVATE, 1, 0600);
+  struct sembuf up = {0, 1, 0}, down = {0, -1, 0};
+  check(semop(set, &up, 1) == 0 && semop(set, &down, 1) == 0, "semop");
+}
+static void call_msg(void) {
+  if (queue < 0) queue = msgget(IPC_PRIVATE, 0600);
+  struct {
+    long type;
+    char text[64];
+  } letter = {1, "a message"};
+  check(msgsnd(queue, &letter, sizeof letter.text, 0) == 0, "msgsnd");
+  check(msgrcv(queue, &letter, sizeof letter.text, 0, 0) == sizeof letter.text, "msgrcv");
+}
+__attribute__((destructor)) static void remove_objects(void) {
   if (segment >= 0) shmctl(segment, IPC_RMID, NULL);
+  if (set >= 0) semctl(set, 0, IPC_RMID);
+  if (queue >= 0) msgctl(queue, IPC_RMID, NULL);
 }
 
 // In these no name crosses.
@@ -151,6 +171,8 @@ static const struct {
     {"lseek", call_lseek},
     {"shmget+remove", call_shmget},
     {"shmat+shmat", call_shmat},
+    {"semop+semop", call_semop},
+    {"msgsnd+msgrcv", call_msg},
     {"sched_yield", call_sched_yield},
     {"read", call_read},
     {"write", call_write},

@@ -189,7 +189,27 @@ public final class Pod: Sendable {
   /// - Throws: ``PodError``; with ``PodError/Code/podEnded`` after the pod's end.
   public func launch(_ request: LaunchRequest) async throws(PodError) -> LaunchedProcess {
     if hasEnded { throw PodError(.podEnded, "the pod has ended") }
-    return try await session.launch(request)
+    do throws(PodError) {
+      return try await session.launch(request)
+    } catch {
+      throw explained(error)
+    }
+  }
+
+  /// What a program's end by SIGKILL has been, when the pod failed: its programs are killed then.
+  ///
+  /// - Throws: ``PodError`` with ``PodError/Code/podEnded``.
+  func requireNoFailure(_ status: TerminationStatus) throws(PodError) {
+    if status == .signaled(Signal.kill.rawValue), let failure { throw failure }
+  }
+
+  /// With the reason, when the pod has ended because it failed.
+  private func explained(_ error: PodError) -> PodError {
+    error.code == .podEnded ? failure ?? error : error
+  }
+
+  private var failure: PodError? {
+    hub.failure.map { PodError(.podEnded, "the pod failed: \($0)") }
   }
 
   /// Sends a signal to a process of the pod; it sees sender 0, as for any sender outside.
@@ -208,8 +228,12 @@ public final class Pod: Sendable {
       throw PodError(.invalidConfiguration, "the signal is \(signal.rawValue); it must be 1…64")
     }
     if hasEnded { throw PodError(.podEnded, "the pod has ended") }
-    try await session.send(
-      signal: signal.rawValue, to: process, toGroup: shouldSendToProcessGroup)
+    do throws(PodError) {
+      try await session.send(
+        signal: signal.rawValue, to: process, toGroup: shouldSendToProcessGroup)
+    } catch {
+      throw explained(error)
+    }
   }
 
   // MARK: Names

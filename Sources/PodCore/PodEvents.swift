@@ -140,6 +140,7 @@ final class EventHub: Sendable {
     var early: [PodEvent] = []
     var isOpen = false
     var isFinished = false
+    var failure: String?
   }
   private static let earlyLimit = 64
   private let state = Mutex(State())
@@ -147,6 +148,7 @@ final class EventHub: Sendable {
   func report(_ event: PodEvent) {
     // Given out under the lock, which keeps the order; a subscription takes no lock but its own.
     let kept = state.withLock { state -> [Subscription] in
+      if case .failed(let reason) = event, state.failure == nil { state.failure = reason }
       if !state.isOpen, state.early.count < Self.earlyLimit { state.early.append(event) }
       let subscriptions = state.readers.values.compactMap(\.subscription)
       for subscription in subscriptions { subscription.push(event) }
@@ -155,6 +157,9 @@ final class EventHub: Sendable {
     // The last reference may end here, and its deinit takes the lock.
     _ = kept
   }
+
+  /// Why the pod failed, from the moment at which that was reported: before its programs are killed.
+  var failure: String? { state.withLock { $0.failure } }
 
   /// The pod has started: who wants to know what happens now has to subscribe.
   func open() { state.withLock { $0.isOpen = true } }

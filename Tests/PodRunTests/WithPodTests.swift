@@ -139,6 +139,42 @@ import Testing
     }
   }
 
+  @Test("a program that was killed because its pod failed has no status: the error says why")
+  func failed() async throws {
+    var backend = FakeBackend()
+    backend.program = { _ in
+      try? await Task.sleep(for: .seconds(60))
+      return 0
+    }
+    let fake = backend
+    try await withPod(backend: fake) { pod in
+      let error = await #expect(throws: PodError.self) {
+        try await pod.run(.path("/x"), input: .none, output: .discarded, error: .discarded) {
+          execution in
+          fake.record.now.report?(.failed("a thread is missing"))
+          try await execution.send(signal: .kill)
+        }
+      }
+      #expect(error?.code == .podEnded)
+      #expect(error?.description.contains("a thread is missing") == true)
+    }
+  }
+
+  @Test("a program that SIGKILL ends in a pod that works has that status")
+  func killed() async throws {
+    var backend = FakeBackend()
+    backend.program = { _ in
+      try? await Task.sleep(for: .seconds(60))
+      return 0
+    }
+    try await withPod(backend: backend) { pod in
+      let result = try await pod.run(
+        .path("/x"), input: .none, output: .discarded, error: .discarded
+      ) { try await $0.send(signal: .kill) }
+      #expect(result.terminationStatus == .signaled(9))
+    }
+  }
+
   @Test("pods have different numbers, also at the same time")
   func numbers() async throws {
     let numbers = try await withPod(backend: FakeBackend()) { outer in

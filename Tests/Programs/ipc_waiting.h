@@ -26,6 +26,19 @@ static inline void ipc_handle(int signal, void (*handler)(int), int flags) {
   CHECK(sigaction(signal, &action, NULL) == 0);
 }
 
+// A child says that its next call is the one that waits, and its parent goes on some time after that: for calls of which nothing
+// tells that somebody waits there.
+static int ipc_before_call[2] = {-1, -1};
+static inline void before_fork(void) {
+  if (ipc_before_call[0] < 0) CHECK(pipe(ipc_before_call) == 0);
+}
+static inline void about_to_wait(void) { CHECK(write(ipc_before_call[1], "", 1) == 1); }
+static inline void until_it_waits(void) {
+  char byte;
+  CHECK(read(ipc_before_call[0], &byte, 1) == 1);
+  pause_ms(60);
+}
+
 // Waits until a condition holds that another process brings about.
 #define UNTIL(condition)                                                                        \
   do {                                                                                          \

@@ -202,16 +202,18 @@ static void waits(void) {
   // A receiver without room is told, and another one gets the message.
   int results[2];
   CHECK(pipe(results) == 0);
+  before_fork();
   for (int i = 0; i < 2; i++) {
     child = fork();
     if (child == 0) {
       struct message message;
+      about_to_wait();
       ssize_t count = msgrcv(id, &message, i == 0 ? 2 : 100, 0, 0);
       int told[2] = {i, count < 0 ? -errno : (int)count};
       CHECK(write(results[1], told, sizeof told) == sizeof told);
       _exit(0);
     }
-    pause_ms(60);
+    until_it_waits();
   }
   CHECK(put(id, 1, "longer", 0) == 0);
   int told[2], seen[2] = {0};
@@ -231,10 +233,11 @@ static void waits(void) {
     child = fork();
     if (child == 0) {
       large.type = 10 + i;
+      about_to_wait();
       CHECK(msgsnd(id, &large, 8000, 0) == 0);
       _exit(0);
     }
-    pause_ms(60);
+    until_it_waits();
   }
   CHECK_EQUAL(status(id).msg_qnum, 2);
   static struct message copy;

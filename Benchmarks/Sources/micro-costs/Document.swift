@@ -8,28 +8,44 @@ struct Document {
 
   /// Puts tables between the markers, and writes the numbers.
   func write(_ tables: [Results], _ footprints: [Footprint], _ notes: [String]) throws {
-    let text = try String(contentsOfFile: path, encoding: .utf8)
-    let (begin, end) = ("<!-- measured -->\n", "<!-- end -->")
-    guard let from = text.range(of: begin), let to = text.range(of: end),
-      from.upperBound <= to.lowerBound
-    else { throw ValidationError("\(path) doesn't have the lines \(begin)and \(end)") }
     var middle = tables.map { table($0) }.joined(separator: "\n")
     if let results = tables.first {
       middle += "\n### What the supervisor is asked\n\n" + asked(results)
     }
     middle += "\n" + footprints.map { "- \($0.sentence)" }.joined(separator: "\n")
     middle += "\n" + (["On \(machine)."] + notes).map { "- \($0)" }.joined(separator: "\n") + "\n"
-    try (text[..<from.upperBound] + middle + text[to.lowerBound...])
-      .write(toFile: path, atomically: true, encoding: .utf8)
-    let directory = URL(filePath: path).deletingLastPathComponent().path + "/performance"
-    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    try put(middle)
     for results in tables {
       for plot in Row.Plot.allCases {
         let name = "\(plot.rawValue)-\(results.isPinned ? "pinned" : "unpinned")"
-        try numbers(results, plot).write(
-          toFile: "\(directory)/\(name).tsv", atomically: true, encoding: .utf8)
+        try put(numbers(results, plot), plot: name)
       }
     }
+  }
+
+  /// Puts the paper's figure between the markers, and writes its numbers.
+  func write(_ figures: [Figure6], _ notes: [String]) throws {
+    let about = (["On \(machine)."] + notes).map { "- \($0)" }.joined(separator: "\n") + "\n"
+    try put(figures.map(\.table).joined(separator: "\n") + "\n" + about)
+    for figure in figures { try put(figure.numbers, plot: figure.name) }
+  }
+
+  /// Puts text between the markers.
+  private func put(_ middle: String) throws {
+    let text = try String(contentsOfFile: path, encoding: .utf8)
+    let (begin, end) = ("<!-- measured -->\n", "<!-- end -->")
+    guard let from = text.range(of: begin), let to = text.range(of: end),
+      from.upperBound <= to.lowerBound
+    else { throw ValidationError("\(path) doesn't have the lines \(begin)and \(end)") }
+    try (text[..<from.upperBound] + middle + text[to.lowerBound...])
+      .write(toFile: path, atomically: true, encoding: .utf8)
+  }
+
+  /// Writes a plot's numbers.
+  private func put(_ numbers: String, plot: String) throws {
+    let directory = URL(filePath: path).deletingLastPathComponent().path + "/performance"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    try numbers.write(toFile: "\(directory)/\(plot).tsv", atomically: true, encoding: .utf8)
   }
 
   private func table(_ results: Results) -> String {

@@ -53,20 +53,24 @@ struct MicroCosts: AsyncParsableCommand {
   )
   var document: String?
 
+  @Option(help: "A document with such markers for the paper's Figure 6: nothing else is measured.")
+  var figure6: String?
+
   mutating func run() async throws {
     let words = rows?.split(separator: ",")
-    let wanted = Row.all.filter { row in
-      words.map { $0.contains { row.key.contains($0) } } ?? true
-    }
+    let wanted =
+      figure6 == nil
+      ? Row.all.filter { row in words.map { $0.contains { row.key.contains($0) } } ?? true }
+      : Figure6.rows
     if list { return print(Row.all.map(\.key).joined(separator: "\n")) }
     guard !wanted.isEmpty else { throw ValidationError("no row has such a word: see --list") }
     if quick { (rounds, commandRounds, files, shells, checks) = (3, 1, 12, 50, 3) }
     let begin = ContinuousClock.now
     let loadBefore = load
 
-    var ways = Way.allCases
+    var ways = figure6 == nil ? Way.allCases : Figure6.ways
     var notes: [String] = []
-    if await !CompiledProgram.has("proot") {
+    if ways.contains(.proot), await !CompiledProgram.has("proot") {
       ways.removeAll { $0 == .proot }
       notes.append("proot is not installed (Debian: apt install proot): its column is empty.")
     }
@@ -93,7 +97,7 @@ struct MicroCosts: AsyncParsableCommand {
       results.print()
       tables.append(results)
     }
-    let footprints = try await Footprint.all(quick: quick)
+    let footprints = figure6 == nil ? try await Footprint.all(quick: quick) : []
     for footprint in footprints { print(footprint.sentence) }
     notes.append(
       "\(rounds) rounds of calls, \(commandRounds) of programs, in "
@@ -102,6 +106,9 @@ struct MicroCosts: AsyncParsableCommand {
     for note in notes { print(note) }
     if let document {
       try Document(path: document).write(tables, footprints, notes)
+    }
+    if let figure6 {
+      try Document(path: figure6).write(tables.map(Figure6.init), notes)
     }
   }
 }

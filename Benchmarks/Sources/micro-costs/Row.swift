@@ -107,6 +107,7 @@ extension Row {
     passing("write", "write, /dev/null", nil), passing("fcntl", "fcntl", nil),
     passing("ioctl", "ioctl", nil),
     named("shmget+remove", 4), named("shmat+shmat", 4, "shmat × 2 and shmdt × 2"),
+    named("semop+semop", 15, "semop, up and down"), named("msgsnd+msgrcv", 8, "msgsnd and msgrcv"),
     named("fork+wait", 1.10, "fork + exit + wait"),
     named("fork+exec+wait", 1.10, "fork + exec + exit + wait"),
     Row(key: "vfork+wait", title: "vfork + exit + wait", work: .call("vfork+wait")),
@@ -119,7 +120,9 @@ extension Row {
     Row(
       key: "creation", title: "pod creation + /bin/true", work: .command(.nothing),
       target: .more(1.5e6)),
-    outside("getpid"), outside("pipe"), outside("fork+wait"), outside("fork+exec+wait"),
+    outside("getpid"), outside("getsid"), outside("getpgid"), outside("pipe"),
+    outside("fork+wait"), outside("fork+exec+wait"), outside("shmget+remove"),
+    outside("shmat+shmat"),
     Row(key: "host-getpid", title: "host program: getpid", work: .host(.getpid), target: .same),
     Row(key: "host-pipe", title: "host program: a pipe", work: .host(.pipe), target: .same),
     Row(key: "host-thread", title: "host program: thread", work: .host(.thread), target: .same),

@@ -23,8 +23,8 @@ extension Pod {
   ///   - error: The same, or `.combinedWithOutput`.
   /// - Throws: ``PodError`` when the program couldn't be started (``PodError/Code/executableNotFound``,
   ///   ``PodError/Code/notExecutable``, ``PodError/Code/workingDirectory``, …), when there was more output than the
-  ///   limit (``PodError/Code/outputLimitExceeded``; the program was then ended), or when the pod has ended. A status
-  ///   other than 0 is not an error. `CancellationError` when the task was cancelled before the program was started.
+  ///   limit (``PodError/Code/outputLimitExceeded``; the program was then ended), or when the pod has ended or failed
+  ///   (``PodError/Code/podEnded``; a program that was killed because the pod failed has no status). A status other than 0 is not an error. `CancellationError` when the task was cancelled before the program was started.
   public nonisolated(nonsending) func run<
     Input: InputProtocol, Output: OutputProtocol, Error: ErrorOutputProtocol
   >(
@@ -175,6 +175,7 @@ extension Pod {
     writing?.cancel()
     let writeFailure = await writing?.value
     if let failure { throw failure }
+    try requireNoFailure(status)
     if let writeFailure { throw writeFailure }
     guard let closureResult = result.take() else { throw CancellationError() }
     return ExecutionResult(

@@ -93,9 +93,7 @@ struct ReapingHost {
   private static func runPod() async throws -> String? {
     var events: PodEvents?
     do {
-      guard let wrong = try await runPod(&events) else { return nil }
-      // A pod that fails kills its programs: some of their ends are known before the pod's own.
-      return await failure(events) ?? wrong
+      return try await runPod(&events)
     } catch {
       return await failure(events) ?? "error: \(error)"
     }
