@@ -206,6 +206,11 @@ struct IPCStormTests {
           try LaunchRequest(
             .path(program), arguments: ["\(round + 1)", "60000"], options: options, input: .none,
             output: .discard, error: .discard))
+        // Who waits when the pod ends is never answered.
+        _ = try await pod.launch(
+          try LaunchRequest(
+            .name("sh"), arguments: ["-c", "sleep 60 & wait"], options: options, input: .none,
+            output: .discard, error: .discard))
         try await Task.sleep(for: .milliseconds(Int.random(in: 1...120)))
       }
     }
