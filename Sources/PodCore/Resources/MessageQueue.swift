@@ -28,17 +28,11 @@ public enum MessageQueue {
   ]
 }
 
-/// What a pod may have of message queues: the kernel's defaults, and a bound on all messages together, which the kernel
-/// counts as memory of their senders.
+/// What a pod may have of messages besides ``SystemVLimits``: a bound on all of them together, which the kernel counts as memory
+/// of their senders.
 ///
 /// Source: include/uapi/linux/msg.h.
 enum MessageLimits {
-  /// Queues (`MSGMNI`).
-  static let queues = 32_000
-  /// The bytes of a message (`MSGMAX`).
-  static let message = 8_192
-  /// The bytes in a queue, unless it is given more (`MSGMNB`).
-  static let queue: UInt64 = 16_384
   /// The bytes of all messages of the pod, with what each one takes besides: `ENOMEM` beyond.
   static let bytes = 256 << 20
   /// What a message takes besides its text.
@@ -109,7 +103,7 @@ final class MessageQueueObject: IPCObject {
   private var first = 0
   private(set) var bytes: UInt64 = 0
   private(set) var count: UInt64 = 0
-  var capacity = MessageLimits.queue
+  var capacity: UInt64
   var lastSender: Int32 = 0
   var lastReceiver: Int32 = 0
   var sendTime: Int64 = 0
@@ -118,7 +112,9 @@ final class MessageQueueObject: IPCObject {
   var receivers: [IPCWait] = []
   var senders: [IPCWait] = []
 
-  init(_ permissions: IPCPermissions) { self.permissions = permissions }
+  init(_ permissions: IPCPermissions, capacity: UInt64) {
+    (self.permissions, self.capacity) = (permissions, capacity)
+  }
 
   /// Source: ipc/msg.c, `msg_fits_inqueue`.
   func hasRoom(for message: Message) -> Bool {
@@ -271,10 +267,10 @@ extension SystemVObjects.State {
   /// `IPC_SET`. Source: ipc/msg.c, `msgctl_down`.
   mutating func set(
     _ queue: MessageQueueObject, user: UInt32, group: UInt32, mode: UInt32, capacity: UInt64,
-    _ credentials: CallerCredentials
+    _ credentials: CallerCredentials, _ limits: SystemVLimits
   ) throws(Errno) {
     try queue.permissions.checkOwner(credentials)
-    if capacity > MessageLimits.queue,
+    if capacity > limits.queue,
       !credentials.capabilities.contains(CallerCredentials.resources)
     {
       throw .notPermitted
@@ -296,9 +292,11 @@ struct GetMessageQueue: Wrapper {
   func preamble(_ transaction: inout Transaction) throws(Errno) {
     let (key, flags) = (transaction.arguments.int(0), transaction.arguments.int(1))
     let credentials = try transaction.host.credentials(of: transaction.caller)
-    let id = try transaction.names.systemV.withState { state throws(Errno) in
-      try state.queues.get(key: key, flags: flags, by: credentials) { permissions in
-        MessageQueueObject(permissions)
+    let limits = transaction.host.segmentHost.limits
+    let id = try transaction.changeObjects(.allocate, on: key) { state throws(Errno) in
+      state.queues.limit = limits.queues
+      return try state.queues.get(key: key, flags: flags, by: credentials) { permissions in
+        MessageQueueObject(permissions, capacity: limits.queue)
       }.permissions.id
     }
     transaction.result = .success(Int(id))
@@ -314,14 +312,14 @@ struct SendMessage: Wrapper {
     let address = RemoteAddress(rawValue: transaction.arguments[1])
     let size = transaction.arguments[2]
     let type = try transaction.read(Int64.self, at: address)
-    guard size <= UInt64(MessageLimits.message), id >= 0, type >= 1 else {
+    guard size <= UInt64(transaction.host.segmentHost.limits.message), id >= 0, type >= 1 else {
       throw .invalidArgument
     }
     let text = try transaction.readBytes(Int(size), at: address.advanced(by: 8))
     let message = Message(type: type, text: text)
     let credentials = try transaction.host.credentials(of: transaction.caller)
-    let (caller, objects) = (transaction.caller, transaction.names.systemV)
-    let isDone = try objects.withState { state throws(Errno) in
+    let caller = transaction.caller
+    let isDone = try transaction.changeObjects(.lookUp, on: id) { state throws(Errno) in
       state.endWaits(of: caller)
       return try state.send(message, to: id, from: caller, credentials) == nil
     }
@@ -330,10 +328,11 @@ struct SendMessage: Wrapper {
       return
     }
     if flags & IPCLimits.noWait != 0 { throw .resourceTemporarilyUnavailable }
-    try transaction.sleep(for: nil, .send(message)) { state, wait throws(Errno) in
-      guard let queue = try state.send(message, to: id, from: caller, credentials) else {
-        return .success(0)
-      }
+    try transaction.sleep(for: nil, .send(message), on: id) { state, wait, looks throws(Errno) in
+      let queue =
+        looks
+        ? try state.send(message, to: id, from: caller, credentials) : try state.queues.object(id)
+      guard let queue else { return .success(0) }
       guard state.messageBytes + message.charge <= MessageLimits.bytes else { throw .noMemory }
       state.messageBytes += message.charge
       queue.senders.append(wait)
@@ -363,16 +362,20 @@ struct ReceiveMessage: Wrapper {
     }
     try transaction.host.reachMemory()
     let selector = MessageSelector(type: type, flags: flags, room: room)
-    let (caller, objects) = (transaction.caller, transaction.names.systemV)
-    let message = try objects.withState { state throws(Errno) in
+    let caller = transaction.caller
+    let message = try transaction.changeObjects(.lookUp, on: id) { state throws(Errno) in
       state.endWaits(of: caller)
       return try state.receive(selector, from: id, by: caller, credentials).message
     }
     if let message { return try show(message, room: room, &transaction) }
     if flags & IPCLimits.noWait != 0 { throw .noMessage }
     var found: Message?
-    try transaction.sleep(for: nil, .receive(selector)) { state, wait throws(Errno) in
-      let (message, queue) = try state.receive(selector, from: id, by: caller, credentials)
+    try transaction.sleep(for: nil, .receive(selector), on: id) {
+      state, wait, looks throws(Errno) in
+      let (message, queue) =
+        looks
+        ? try state.receive(selector, from: id, by: caller, credentials)
+        : (nil, try state.queues.object(id))
       found = message
       if message != nil { return .success(0) }
       queue.receivers.append(wait)
@@ -397,7 +400,11 @@ struct ReceiveMessage: Wrapper {
     guard flags & MessageLimits.except == 0, flags & IPCLimits.noWait != 0 else {
       throw .invalidArgument
     }
-    let message = try transaction.names.systemV.withState { state throws(Errno) in
+    // The kernel reads there first what it is about to overwrite.
+    let limits = transaction.host.segmentHost.limits
+    _ = try transaction.readBytes(
+      min(room, limits.message), at: RemoteAddress(rawValue: transaction.arguments[1]))
+    let message = try transaction.changeObjects(.lookUp, on: id) { state throws(Errno) in
       let queue = try state.queues.object(id)
       try queue.permissions.check(0o444, by: credentials)
       return queue.message(number: number)
@@ -444,16 +451,20 @@ struct ControlMessageQueue: Wrapper {
     let address = RemoteAddress(rawValue: transaction.arguments[2])
     guard id >= 0, command >= 0 else { throw .invalidArgument }
     let credentials = try transaction.host.credentials(of: transaction.caller)
-    let objects = transaction.names.systemV
+    let limits = transaction.host.segmentHost.limits
     switch command {
     case IPCLimits.info, Self.totals:
-      let (record, highest) = objects.withState { state in
-        (Self.information(state, isTotal: command == Self.totals), state.queues.highestIndex ?? 0)
+      let (record, highest) = try transaction.changeObjects(.lookUp, on: id) { state in
+        (
+          Self.information(state, limits, isTotal: command == Self.totals),
+          state.queues.highestIndex ?? 0
+        )
       }
       try transaction.write(bytes: record, to: address)
       transaction.result = .success(Int(highest))
     case IPCLimits.status, Self.statusByIndex, Self.anyStatusByIndex:
-      let (record, answer) = try objects.withState { state throws(Errno) in
+      let (record, answer) = try transaction.changeObjects(.lookUp, on: id) {
+        state throws(Errno) in
         let isById = command == IPCLimits.status
         let queue = try isById ? state.queues.object(id) : state.queues.object(at: id)
         if command != Self.anyStatusByIndex {
@@ -465,15 +476,17 @@ struct ControlMessageQueue: Wrapper {
       transaction.result = .success(Int(answer))
     case IPCLimits.set:
       let record = try transaction.readBytes(Self.recordSize, at: address)
-      try objects.withState { state throws(Errno) in
+      try transaction.changeObjects(.publish, on: id) { state throws(Errno) in
         let queue = try state.queues.object(id)
         try state.set(
           queue, user: record.word(at: 4), group: record.word(at: 8), mode: record.word(at: 20),
-          capacity: UInt64(record.word(at: 88)) | UInt64(record.word(at: 92)) << 32, credentials)
+          // An int to the kernel.
+          capacity: UInt64(bitPattern: Int64(Int32(bitPattern: record.word(at: 88)))), credentials,
+          limits)
       }
       transaction.result = .success(0)
     case IPCLimits.remove:
-      try objects.withState { state throws(Errno) in
+      try transaction.changeObjects(.retire, on: id) { state throws(Errno) in
         let queue = try state.queues.object(id)
         try queue.permissions.checkOwner(credentials)
         state.remove(queue)
@@ -494,16 +507,17 @@ struct ControlMessageQueue: Wrapper {
   }
 
   private static func information(
-    _ state: borrowing SystemVObjects.State, isTotal: Bool
+    _ state: borrowing SystemVObjects.State, _ limits: SystemVLimits, isTotal: Bool
   ) -> [UInt8] {
-    let (queues, queue) = (Int32(MessageLimits.queues), Int32(MessageLimits.queue))
+    let usual = SystemVLimits()
+    let (queues, queue) = (Int32(usual.queues), Int32(usual.queue))
     let bytes = state.messageBytes - state.messages * MessageLimits.overhead
     var record = IPCRecord(size: 32)
     record.add(isTotal ? Int32(state.queues.count) : queues * (queue / 1024))  // msgpool
     record.add(isTotal ? Int32(clamping: state.messages) : queue)  // msgmap
-    record.add(Int32(MessageLimits.message))  // msgmax
-    record.add(queue)  // msgmnb
-    record.add(queues)  // msgmni
+    record.add(Int32(limits.message))  // msgmax
+    record.add(Int32(limits.queue))  // msgmnb
+    record.add(Int32(limits.queues))  // msgmni
     record.add(Int32(16))  // msgssz
     record.add(isTotal ? Int32(clamping: bytes) : queue)  // msgtql
     record.add(UInt16.max)  // msgseg

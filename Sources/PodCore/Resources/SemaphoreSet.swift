@@ -20,19 +20,11 @@ public enum SemaphoreSet {
   ]
 }
 
-/// What a pod may have of semaphores: the kernel's defaults, but for the number of all, and of what is to be undone, which the
-/// kernel counts as memory of those who ask for them.
+/// What a pod may have of semaphores besides ``SystemVLimits``: what is to be undone, which the kernel counts as memory of those
+/// who ask for it.
 ///
 /// Source: include/uapi/linux/sem.h.
 enum SemaphoreLimits {
-  /// Sets (`SEMMNI`).
-  static let sets = 32_000
-  /// The semaphores of a set (`SEMMSL`).
-  static let perSet = 32_000
-  /// The semaphores of all sets (`SEMMNS`).
-  static let semaphores = 4_194_304
-  /// The operations of a call (`SEMOPM`).
-  static let operations = 500
   /// The highest value (`SEMVMX`), and the largest adjustment (`SEMAEM`).
   static let value: Int32 = 32_767
   /// The semaphores of one set that a process wants adjusted, together with those of other sets: `ENOMEM` beyond.
@@ -297,17 +289,19 @@ struct GetSemaphoreSet: Wrapper {
   func preamble(_ transaction: inout Transaction) throws(Errno) {
     let (key, flags) = (transaction.arguments.int(0), transaction.arguments.int(2))
     let count = Int(transaction.arguments.int(1))
-    guard (0...SemaphoreLimits.perSet).contains(count) else { throw .invalidArgument }
+    let limits = transaction.host.segmentHost.limits
+    guard count >= 0, count <= limits.perSet else { throw .invalidArgument }
     let credentials = try transaction.host.credentials(of: transaction.caller)
-    let id = try transaction.names.systemV.withState { state throws(Errno) in
+    let id = try transaction.changeObjects(.allocate, on: key) { state throws(Errno) in
       let used = state.semaphores
+      state.sets.limit = limits.sets
       let before = state.sets.count
       let set = try state.sets.get(key: key, flags: flags, by: credentials) {
         set throws(Errno) in
         if count > set.semaphores.count { throw .invalidArgument }
       } make: { permissions throws(Errno) in
         if count == 0 { throw .invalidArgument }
-        if used + count > SemaphoreLimits.semaphores { throw .noSpace }
+        if used + count > limits.semaphores { throw .noSpace }
         return SemaphoreSetObject(permissions, count: count)
       }
       if state.sets.count > before { state.semaphores += count }
@@ -332,7 +326,7 @@ struct OperateSemaphores: Wrapper {
       )
     }
     let count = UInt64(UInt32(truncatingIfNeeded: transaction.arguments[2]))
-    if count > UInt64(SemaphoreLimits.operations) { throw .argListTooLong }
+    if count > UInt64(transaction.host.segmentHost.limits.operations) { throw .argListTooLong }
     if count < 1 { throw .invalidArgument }
     let operations = try Self.operations(Int(count), &transaction)
     if id < 0 { throw .invalidArgument }
@@ -342,8 +336,8 @@ struct OperateSemaphores: Wrapper {
       }
     }
     let credentials = try transaction.host.credentials(of: transaction.caller)
-    let (caller, objects) = (transaction.caller, transaction.names.systemV)
-    let blocking = try objects.withState { state throws(Errno) in
+    let caller = transaction.caller
+    let blocking = try transaction.changeObjects(.lookUp, on: id) { state throws(Errno) in
       state.endWaits(of: caller)
       return try state.operate(operations, on: id, by: caller, credentials)?.blocking
     }
@@ -357,9 +351,13 @@ struct OperateSemaphores: Wrapper {
         secondsComponent: min(time.seconds, 1 << 32),
         attosecondsComponent: time.nanoseconds * 1_000_000_000)
     }
-    try transaction.sleep(for: limit, .semaphores(operations)) { state, wait throws(Errno) in
-      guard let (set, blocking) = try state.operate(operations, on: id, by: caller, credentials)
-      else { return .success(0) }
+    try transaction.sleep(for: limit, .semaphores(operations), on: id) {
+      state, wait, looks throws(Errno) in
+      let found =
+        looks
+        ? try state.operate(operations, on: id, by: caller, credentials)
+        : (try state.sets.object(id), blocking)
+      guard let (set, blocking) = found else { return .success(0) }
       if blocking.flags & SemaphoreLimits.noWait != 0 { throw .resourceTemporarilyUnavailable }
       wait.blocking = blocking
       wait.isAltering = operations.contains { $0.change != 0 }
@@ -415,16 +413,20 @@ struct ControlSemaphoreSet: Wrapper {
     let address = RemoteAddress(rawValue: transaction.arguments[3])
     guard id >= 0 else { throw .invalidArgument }
     let credentials = try transaction.host.credentials(of: transaction.caller)
-    let objects = transaction.names.systemV
+    let limits = transaction.host.segmentHost.limits
     switch command {
     case IPCLimits.info, Command.totals:
-      let (record, highest) = objects.withState { state in
-        (Self.information(state, isTotal: command == Command.totals), state.sets.highestIndex ?? 0)
+      let (record, highest) = try transaction.changeObjects(.lookUp, on: id) { state in
+        (
+          Self.information(state, limits, isTotal: command == Command.totals),
+          state.sets.highestIndex ?? 0
+        )
       }
       try transaction.write(bytes: record, to: address)
       transaction.result = .success(Int(highest))
     case IPCLimits.status, Command.statusByIndex, Command.anyStatusByIndex:
-      let (record, answer) = try objects.withState { state throws(Errno) in
+      let (record, answer) = try transaction.changeObjects(.lookUp, on: id) {
+        state throws(Errno) in
         let isById = command == IPCLimits.status
         let set = try isById ? state.sets.object(id) : state.sets.object(at: id)
         if command != Command.anyStatusByIndex {
@@ -436,7 +438,7 @@ struct ControlSemaphoreSet: Wrapper {
       transaction.result = .success(Int(answer))
     case IPCLimits.set:
       let record = try transaction.readBytes(Self.recordSize, at: address)
-      try objects.withState { state throws(Errno) in
+      try transaction.changeObjects(.publish, on: id) { state throws(Errno) in
         let set = try state.sets.object(id)
         try set.permissions.checkOwner(credentials)
         try set.permissions.update(
@@ -445,7 +447,7 @@ struct ControlSemaphoreSet: Wrapper {
       }
       transaction.result = .success(0)
     case IPCLimits.remove:
-      try objects.withState { state throws(Errno) in
+      try transaction.changeObjects(.retire, on: id) { state throws(Errno) in
         let set = try state.sets.object(id)
         try set.permissions.checkOwner(credentials)
         state.remove(set)
@@ -456,7 +458,7 @@ struct ControlSemaphoreSet: Wrapper {
       try allValues(id, credentials, sets: command == Command.setValues, &transaction)
     case Command.process, Command.value, Command.growthCount, Command.zeroCount:
       let index = Int(transaction.arguments.int(1))
-      let number = try objects.withState { state throws(Errno) in
+      let number = try transaction.changeObjects(.lookUp, on: id) { state throws(Errno) in
         let set = try state.sets.object(id)
         try set.permissions.check(0o444, by: credentials)
         guard set.semaphores.indices.contains(index) else { throw .invalidArgument }
@@ -479,7 +481,7 @@ struct ControlSemaphoreSet: Wrapper {
     let value = transaction.arguments.int(3)
     let caller = transaction.caller
     guard (0...SemaphoreLimits.value).contains(value) else { throw .outOfRange }
-    try transaction.names.systemV.withState { state throws(Errno) in
+    try transaction.changeObjects(.publish, on: id) { state throws(Errno) in
       let set = try state.sets.object(id)
       guard set.semaphores.indices.contains(index) else { throw .invalidArgument }
       try set.permissions.check(0o222, by: credentials)
@@ -496,8 +498,8 @@ struct ControlSemaphoreSet: Wrapper {
     _ id: Int32, _ credentials: CallerCredentials, sets: Bool, _ transaction: inout Transaction
   ) throws(Errno) {
     let address = RemoteAddress(rawValue: transaction.arguments[3])
-    let (caller, objects) = (transaction.caller, transaction.names.systemV)
-    let values = try objects.withState { state throws(Errno) in
+    let caller = transaction.caller
+    let values = try transaction.changeObjects(.lookUp, on: id) { state throws(Errno) in
       let set = try state.sets.object(id)
       try set.permissions.check(sets ? 0o222 : 0o444, by: credentials)
       return set.semaphores.map { UInt16(truncatingIfNeeded: $0.value) }
@@ -514,7 +516,7 @@ struct ControlSemaphoreSet: Wrapper {
       values.indices.map { bytes.loadUnaligned(fromByteOffset: 2 * $0, as: UInt16.self) }
     }
     if given.contains(where: { Int32($0) > SemaphoreLimits.value }) { throw .outOfRange }
-    try objects.withState { state throws(Errno) in
+    try transaction.changeObjects(.publish, on: id) { state throws(Errno) in
       // It may be gone since, and natively it can't be another's.
       guard let set = try? state.sets.object(id) else { throw .identifierRemoved }
       state.forgetUndo(of: set, nil)
@@ -539,18 +541,17 @@ struct ControlSemaphoreSet: Wrapper {
   }
 
   private static func information(
-    _ state: borrowing SystemVObjects.State, isTotal: Bool
+    _ state: borrowing SystemVObjects.State, _ limits: SystemVLimits, isTotal: Bool
   ) -> [UInt8] {
-    let all = Int32(SemaphoreLimits.semaphores)
-    let operations = Int32(SemaphoreLimits.operations)
+    let usual = SystemVLimits()
     var record = IPCRecord(size: 40)
-    record.add(all)  // semmap
-    record.add(Int32(SemaphoreLimits.sets))  // semmni
-    record.add(all)  // semmns
-    record.add(all)  // semmnu
-    record.add(Int32(SemaphoreLimits.perSet))  // semmsl
-    record.add(operations)  // semopm
-    record.add(operations)  // semume
+    record.add(Int32(usual.semaphores))  // semmap
+    record.add(Int32(limits.sets))  // semmni
+    record.add(Int32(limits.semaphores))  // semmns
+    record.add(Int32(usual.semaphores))  // semmnu
+    record.add(Int32(limits.perSet))  // semmsl
+    record.add(Int32(limits.operations))  // semopm
+    record.add(Int32(usual.operations))  // semume
     record.add(isTotal ? Int32(state.sets.count) : 20)  // semusz
     record.add(SemaphoreLimits.value)  // semvmx
     record.add(isTotal ? Int32(state.semaphores) : SemaphoreLimits.value)  // semaem
