@@ -1,5 +1,6 @@
 // System V semaphores: what semget(2), semop(2) and semctl(2) say.
 #include "ipc_waiting.h"
+#include <sys/resource.h>
 #include <sys/sem.h>
 
 union semun {
@@ -138,6 +139,38 @@ static void values(void) {
   for (int i = 0; i < 500; i++) many[i] = (struct sembuf){3, (short)(i % 2 ? -1 : 1), 0};
   CHECK(semop(id, many, 500) == 0);
   CHECK_EQUAL(get(id, 3), 4);
+  drop(id);
+}
+
+// A program whose first operation waits, and that has no descriptor left.
+static int full(int id) {
+  struct rlimit limit, after;
+  CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  limit.rlim_cur = 20;
+  CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  while (dup(0) >= 0) {
+  }
+  CHECK_EQUAL(errno, EMFILE);
+  CHECK(op(id, 0, -1, 0) == 0);
+  CHECK(getrlimit(RLIMIT_NOFILE, &after) == 0);
+  CHECK(after.rlim_cur == limit.rlim_cur && after.rlim_max == limit.rlim_max);
+  FAILS(dup(0), EMFILE);
+  return 0;
+}
+
+static void without_descriptors(const char *program) {
+  int id = make(1);
+  char word[16];
+  sprintf(word, "%d", id);
+  pid_t child = fork();
+  CHECK(child >= 0);
+  if (child == 0) {
+    execl(program, program, "full", word, (char *)NULL);
+    _exit(1);
+  }
+  UNTIL(semctl(id, 0, GETNCNT) == 1);
+  CHECK(op(id, 0, 1, 0) == 0);
+  reap_ok(child);
   drop(id);
 }
 
@@ -589,6 +622,8 @@ int main(int argc, char **argv) {
     CHECK_EQUAL(get(atoi(argv[2]), 1), 4);
     return 0;
   }
+  if (argc > 2 && strcmp(argv[1], "full") == 0) return full(atoi(argv[2]));
+  without_descriptors(argv[0]);
   keys();
   values();
   waits();
