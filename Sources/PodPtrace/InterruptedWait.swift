@@ -42,13 +42,14 @@ enum InterruptedWait {
 }
 
 extension Tracee {
-  /// Before a signal is delivered: lets the wait go on that it has ended, unless it has a handler, or has stopped the thread. One
-  /// with a time limit that the kernel keeps waits for all of it again, but is over at the first signal after that.
+  /// Before a signal is delivered: lets the wait go on that it has ended, unless it has a handler, or has stopped the
+  /// thread. One whose time limit the kernel keeps waits for all of it again, but is over at the first signal after that.
   ///
   /// Source: signal(7), "Interruption of system calls and library functions by stop signals".
   func goOnWaiting(after signal: Int32) {
     if stops(at: signal) { hasStopped = true }
-    guard !hasStopped, var registers = try? Registers(of: tid), registers.resultError == .interrupted,
+    if hasStopped { return }
+    guard var registers = try? Registers(of: tid), registers.resultError == .interrupted,
       let call = UInt16(exactly: registers.syscallNumber).flatMap({ Syscall(rawValue: $0) }),
       let limit = InterruptedWait.limit(of: call, CallArguments(registers))
     else { return }
