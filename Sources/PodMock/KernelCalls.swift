@@ -236,38 +236,51 @@ extension KernelState {
 
   // MARK: Sleeps
 
-  /// ppoll(2) of nothing: until a supervisor, a signal or the time ends it, which here passes when it is asked for.
+  /// FUTEX_WAIT on a word that only a supervisor sets, written as a ppoll(2) of nothing: until the supervisor, a signal or the
+  /// time ends it, which here passes when it is asked for.
   private mutating func sleep(
     _ arguments: CallArguments, _ identity: Int, _ process: Process, isTrial: Bool
   ) -> KernelOutcome {
-    let isWoken = sleeps[identity] == true
-    let outcome: KernelOutcome =
-      if isWoken {
-        .answered(.success(1))
-      } else if process.signals.interrupts {
-        .answered(.failure(.interrupted))
-      } else if arguments[2] != 0 {
-        .answered(.success(0))
-      } else {
-        .blocked
-      }
+    footprint.add(.reading(Footprint.events))
+    var word = sleeps[identity] ?? WaitWord()
+    let outcome: KernelOutcome
+    if word.isWoken {
+      outcome = .answered(.success(1))
+    } else if process.signals.interrupts {
+      outcome = .answered(.failure(.interrupted))
+    } else if !word.isAsleep, word.isSet {
+      outcome = .answered(.failure(.resourceTemporarilyUnavailable))
+    } else if word.isAsleep, arguments[2] != 0 {
+      outcome = .answered(.success(0))
+    } else {
+      outcome = .blocked
+    }
     if !isTrial {
-      if case .blocked = outcome { return outcome }
-      sleeps[identity] = nil
+      // Who isn't in the queue any more can't be woken.
+      if case .blocked = outcome { word.isAsleep = true } else { word.isAsleep = false }
+      footprint.add(.writing(Footprint.events))
+      if sleeps[identity] != nil { sleeps[identity] = word }
     }
     return outcome
   }
 
-  /// A supervisor wakes a thread.
+  /// A supervisor sets the word of a thread.
+  mutating func setWord(_ identity: Int) {
+    footprint.add(.writing(Footprint.events))
+    sleeps[identity]?.isSet = true
+  }
+
+  /// FUTEX_WAKE.
   ///
-  /// - Returns: Whether it slept, or was about to, and no signal came first.
+  /// - Returns: Whether it slept. It is awake because of this then, whatever else happens.
   mutating func wake(_ identity: Int) -> Bool {
-    guard sleeps[identity] != nil, let number = numberOf[identity], let thread = threads[number],
-      let process = processes[thread.process], !process.isStopped,
-      sleeps[identity] == true || !process.signals.interrupts
+    footprint.add(.writing(Footprint.events))
+    guard sleeps[identity]?.isAsleep == true, let number = numberOf[identity],
+      let thread = threads[number], processes[thread.process]?.isStopped == false
     else { return false }
     writes(number)
-    sleeps[identity] = true
+    sleeps[identity]?.isAsleep = false
+    sleeps[identity]?.isWoken = true
     return true
   }
 

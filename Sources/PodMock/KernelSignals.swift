@@ -127,6 +127,11 @@ extension KernelState {
     guard let process = processes[number], !process.isStopped else { return }
     writes(number)
     processes[number]?.isStopped = true
+    // It leaves the queue, and looks again when it goes on.
+    for thread in process.threads {
+      guard let identity = threads[thread]?.identity else { continue }
+      sleeps[identity]?.isAsleep = false
+    }
     processes[number]?.stopToReport = signal
     tellParent(of: process, code: 5, value: signal)
   }

@@ -72,6 +72,14 @@ struct KernelState {
     var isTaken = false
   }
 
+  /// A word on which one thread sleeps while it is 0 (futex(2)).
+  struct WaitWord {
+    var isSet = false
+    /// In the kernel's queue.
+    var isAsleep = false
+    var isWoken = false
+  }
+
   struct ProcessResult {
     let status: Int32
     let output: [UInt8]
@@ -87,8 +95,10 @@ struct KernelState {
   var observed: Set<Int> = []
   var results: [Int: ProcessResult] = [:]
   var lockWaiters: [RemoteAddress: [Int]] = [:]
-  /// Threads that sleep until a supervisor wakes them, by identity: whether one did.
-  var sleeps: [Int: Bool] = [:]
+  /// Threads that sleep, or are about to, until a supervisor wakes them, by identity.
+  var sleeps: [Int: WaitWord] = [:]
+  /// How many supervisors wake somebody now, and hold the lock of System V objects.
+  var wakes = 0
   /// Message queues by their ids, which are given out again at once: how many messages are in each.
   var queues: [Int32: Int] = [:]
   let range: ClosedRange<Int32>

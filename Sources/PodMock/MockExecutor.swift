@@ -12,6 +12,8 @@ public enum Occasion: Sendable, Hashable, CustomStringConvertible {
   case entry
   /// The end of a pod.
   case end
+  /// A supervisor wakes a thread that sleeps until it does. The lock of System V objects is held meanwhile.
+  case wake
   /// A scenario's own condition.
   case condition
 
@@ -23,6 +25,7 @@ public enum Occasion: Sendable, Hashable, CustomStringConvertible {
     case .event: "supervisor"
     case .entry: "enter"
     case .end: "end"
+    case .wake: "wake"
     case .condition: "until"
     }
   }

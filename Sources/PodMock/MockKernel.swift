@@ -21,6 +21,8 @@ public final class MockKernel: @unchecked Sendable {
   private var pods: [PodID: MockPod] = [:]
   private var observers: [Int: @Sendable (KernelState.ProcessResult) -> Void] = [:]
   private var lastPod: UInt32 = 0
+  /// By the identity of the thread.
+  private var leftCalls: [Int: LeftCall] = [:]
   private let interposers: [any Interposer]
   let executor: any MockExecutor
 
@@ -280,6 +282,15 @@ public final class MockKernel: @unchecked Sendable {
     }
   }
 
+  func hasLeftCall(_ identity: Int) -> Bool { monitor.withLock { leftCalls[identity] != nil } }
+
+  func keep(_ call: LeftCall, of identity: Int) { monitor.withLock { leftCalls[identity] = call } }
+
+  func dropLeftCall(_ identity: Int) {
+    let call = monitor.withLock { leftCalls.removeValue(forKey: identity) }
+    _ = call
+  }
+
   func pod(_ pod: PodID) -> MockPod? { monitor.withLock { pods[pod] } }
 
   func remove(_ pod: PodID) { monitor.withLock { pods[pod] = nil } }
@@ -313,7 +324,12 @@ public final class MockKernel: @unchecked Sendable {
   }
 
   /// Whether the oldest event waits for somebody to apply it.
-  func canApplyEvent() -> Bool { inspect { $0.events.first?.isTaken == false } }
+  func canApplyEvent() -> Bool {
+    inspect { $0.wakes == 0 && $0.events.first?.isTaken == false }
+  }
+
+  /// Whether nobody holds the lock of System V objects between two steps.
+  var isUnlocked: @Sendable () -> Bool { { [self] in inspect { $0.wakes == 0 } } }
 
   /// Applies the oldest event; up to those about one process when that is given. Events are applied one after the other,
   /// whoever does it.

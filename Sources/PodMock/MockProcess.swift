@@ -4,6 +4,12 @@ public import SystemPackage
 /// What a simulated process does. When it returns, the process exits with status 0.
 public typealias MockProgram = @Sendable (MockProcess) -> Void
 
+/// A call that a handler has left.
+final class LeftCall: @unchecked Sendable {
+  private let transaction: Transaction
+  init(_ transaction: consuming Transaction) { self.transaction = transaction }
+}
+
 /// A simulated thread of a process, in a pod or outside, on which its program makes calls.
 ///
 /// A call of a process in a pod takes the way of every backend: preamble, kernel, epilogue. After the process has ended,
@@ -155,19 +161,35 @@ public struct MockProcess: Sendable {
     }
   }
 
+  /// Makes a system call that a signal handler leaves for good (siglongjmp(3)): its epilogue isn't run then, and what it holds
+  /// is given back when the thread makes its next call.
+  ///
+  /// - Returns: What the program sees; `.interrupted` when a handler left.
+  public func callUntilSignal(_ call: Syscall, _ arguments: Int...) -> CallResult {
+    var words = CallArguments()
+    for (index, argument) in arguments.prefix(6).enumerated() {
+      words[index] = UInt64(bitPattern: Int64(argument))
+    }
+    return self.call(call, words, child: nil, handlersLeave: true)
+  }
+
   func call(
     _ call: Syscall, _ arguments: CallArguments, child: (name: String, program: MockProgram)?,
-    prepare: (inout Transaction) -> Void = { _ in }
+    handlersLeave: Bool = false, prepare: (inout Transaction) -> Void = { _ in }
   ) -> CallResult {
     while true {
-      if let result = callOnce(call, arguments, child: child, prepare: prepare) { return result }
+      if let result = callOnce(
+        call, arguments, child: child, handlersLeave: handlersLeave, prepare: prepare)
+      {
+        return result
+      }
     }
   }
 
   /// - Returns: nil when the call is to be made anew.
   private func callOnce(
     _ call: Syscall, _ arguments: CallArguments, child: (name: String, program: MockProgram)?,
-    prepare: (inout Transaction) -> Void
+    handlersLeave: Bool, prepare: (inout Transaction) -> Void
   ) -> CallResult? {
     guard isAlive else { return .failure(.noSuchProcess) }
     defer { kernel.settle() }
@@ -175,6 +197,10 @@ public struct MockProcess: Sendable {
     let number = physicalThread
     var caller = pod.names.processes.caller(number)
     let host = MockTransactionHost(self, call, arguments, pod, caller)
+    if kernel.hasLeftCall(identity) {
+      _ = host.willRun(.release, on: 0)
+      kernel.dropLeftCall(identity)
+    }
     // Init-pending (paper §4.1.2): a task that nobody has named is named by its first call.
     if caller == nil, host.willRun(.bind, on: number.rawValue) {
       pod.register(identity, number.rawValue)
@@ -186,7 +212,8 @@ public struct MockProcess: Sendable {
     switch transaction.enter() {
     case .answer(let result):
       finish(consume transaction, host)
-      return result
+      // Who was killed meanwhile sees nothing of it.
+      return isAlive || call == .exit_group || call == .exit ? result : .failure(.noSuchProcess)
     case .perform where transaction.segmentChange != nil:
       let step = ScheduledStep(
         occasion: .call(host.call), step: .perform, name: Int32(truncatingIfNeeded: arguments.a))
@@ -208,6 +235,7 @@ public struct MockProcess: Sendable {
         if case .born(let number, let identity) = outcome, host.willRun(.bind, on: number) {
           pod.register(identity, number)
         }
+        if transaction.wait != nil { finish(consume transaction, host) }
         return .failure(.noSuchProcess)
       }
       if case .reaped(let number, let identity) = outcome, kernel.hasEvents(about: identity),
@@ -220,6 +248,10 @@ public struct MockProcess: Sendable {
         kernel.hasEvents(about: identity), host.willRun(.publish, on: physicalThread.rawValue)
       {
         kernel.applyEvents(about: identity, on: .event)
+      }
+      if handlersLeave, outcome.result == .failure(.interrupted) {
+        kernel.keep(LeftCall(transaction), of: identity)
+        return .failure(.interrupted)
       }
       let result = transaction.leave(outcome.result)
       if transaction.wantsRetry {
@@ -236,7 +268,8 @@ public struct MockProcess: Sendable {
 
   /// References end with the transaction, at a moment of their own.
   private func finish(_ transaction: consuming Transaction, _ host: MockTransactionHost) {
-    if host.hasHolds { _ = host.willRun(.release, on: 0) }
+    // So does a wait that the caller's end has ended.
+    if host.hasHolds || transaction.wait != nil { _ = host.willRun(.release, on: 0) }
     _ = consume transaction
   }
 
@@ -249,8 +282,8 @@ public struct MockProcess: Sendable {
     let step = ScheduledStep(
       occasion: .call(host.call), step: .perform, name: arguments.int(0))
     let isReady: @Sendable () -> Bool = { kernel.isReady(call, arguments, by: identity) }
-    // A lock announces its waiters before it waits.
-    let mayBlock = call != .futex
+    // A lock announces its waiters before it waits, and who sleeps until it is woken has to be asleep first.
+    let mayBlock = call != .futex && (call != .ppoll || host.call == .ppoll)
     guard kernel.executor.willRun(step, host.base, isReady: mayBlock ? isReady : nil) else {
       return .answered(.failure(.noFunction))
     }

@@ -11,6 +11,8 @@ final class MockTransactionHost: TransactionHost {
   private let thread: VirtualName<ThreadID>
   let callerState: any CallerState
   private(set) var hasHolds = false
+  /// Whether the call is about objects that the supervisor has, which others change under a lock.
+  private var takesLock = false
   private var scratches: [RemoteAddress] = []
 
   init(
@@ -36,7 +38,8 @@ final class MockTransactionHost: TransactionHost {
       base.add(.readingEntry(ProcessTable.initial.rawValue, of: pod.names.pod))
       // Objects that the supervisor has, which ends of processes change too.
       let performed = pod.names.boundary.row(for: call, arguments)?.performed
-      if performed == .emulated || performed == .inCallerMapping {
+      takesLock = performed == .emulated
+      if performed == .inCallerMapping || Self.segmentCalls.contains(call) {
         base.add(.writing(Footprint.events))
       }
     }
@@ -51,6 +54,9 @@ final class MockTransactionHost: TransactionHost {
     .kill, .tkill, .tgkill, .rt_sigqueueinfo, .rt_tgsigqueueinfo, .futex, .pidfd_send_signal,
     .pidfd_open, .pidfd_getfd, .ioctl, .getpriority, .setpriority,
   ]
+
+  /// Calls on segments look at their table between their steps, too.
+  private static let segmentCalls: Set<Syscall> = [.shmget, .shmctl]
 
   /// Of these, those that look only at what their arguments name, if that is a process.
   private static func isNarrow(_ call: Syscall) -> Bool { call == .kill }
@@ -67,12 +73,14 @@ final class MockTransactionHost: TransactionHost {
       footprint.add(.writingBirth(of: thread, in: pod.names.pod))
     }
     switch step {
+    case .hold where takesLock: break
     case .hold:
       footprint.add(.counting(Footprint.holds))
     case .release:
       footprint.add(.counting(Footprint.holds))
     case .lookUp, .virtualize, .perform:
       break
+    case .retry where takesLock: break
     case .retry:
       // It looks at memory that others may have changed.
       footprint.add(.reading(Footprint.allTasks))
@@ -81,9 +89,13 @@ final class MockTransactionHost: TransactionHost {
       footprint.add(.reading(Footprint.holds))
       footprint.add(.readingTables(of: pod?.names.pod))
     }
+    // These two only say how what follows is done.
+    let locks = takesLock && step != .hold && step != .retry
+    if locks { footprint.add(.writing(Footprint.events)) }
     let isRun = process.kernel.executor.willRun(
-      ScheduledStep(occasion: .call(call), step: step, name: name), footprint, isReady: nil)
-    if isRun, step == .hold { hasHolds = true }
+      ScheduledStep(occasion: .call(call), step: step, name: name), footprint,
+      isReady: locks || step == .retire || step == .publish ? process.kernel.isUnlocked : nil)
+    if isRun, step == .hold, !takesLock { hasHolds = true }
     return isRun
   }
 
@@ -120,7 +132,7 @@ final class MockTransactionHost: TransactionHost {
 
   func prepareSleep(for time: Duration?) throws(Errno) -> Sleep? {
     let (kernel, identity) = (process.kernel, process.identity)
-    kernel.change { $0.sleeps[identity] = false }
+    kernel.change { $0.sleeps[identity] = KernelState.WaitWord() }
     return Sleep(
       MockSleeper(kernel, identity), call: .ppoll, CallArguments(0, 0, time == nil ? 0 : 1),
       timedOut: .success(0))
@@ -180,7 +192,23 @@ private final class MockSleeper: Sleeper {
 
   init(_ kernel: MockKernel, _ identity: Int) { (self.kernel, self.identity) = (kernel, identity) }
 
-  func wake() -> Bool { kernel.change { $0.wake(identity) } }
-  var isAsleep: Bool { kernel.inspect { $0.sleeps[identity] == false } }
+  /// The word first, as the futexes of a real supervisor: who is about to sleep sees it.
+  func wake() -> Bool {
+    let executor = kernel.executor
+    kernel.change { $0.wakes += 1 }
+    defer { kernel.change { $0.wakes -= 1 } }
+    let footprint = Footprint.writing(Footprint.events)
+    func runs(_ step: Step) -> Bool {
+      executor.willRun(
+        ScheduledStep(occasion: .wake, step: step, name: 0), footprint, isReady: nil)
+    }
+    if runs(.publish) { kernel.change { $0.setWord(identity) } }
+    let slept = runs(.perform) && kernel.change { $0.wake(identity) }
+    // Whether it slept is asked.
+    return slept
+      || !executor.includes(ScheduledStep(occasion: .wake, step: .lookUp, name: 0))
+  }
+
+  var isAsleep: Bool { kernel.inspect { $0.sleeps[identity]?.isAsleep == true } }
   func end() { kernel.change { $0.sleeps[identity] = nil } }
 }

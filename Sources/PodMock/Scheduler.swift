@@ -264,7 +264,12 @@ final class Scheduler: MockExecutor, @unchecked Sendable {
         while running != Self.controller { monitor.wait(for: controllerTurn) }
       }
       aborts = true
-      for index in actors.indices {
+      // Who holds a lock first.
+      let order = actors.indices.sorted {
+        (actors[$0].pending?.occasion == .wake ? 0 : 1, $0)
+          < (actors[$1].pending?.occasion == .wake ? 0 : 1, $1)
+      }
+      for index in order {
         while !actors[index].isFinished {
           pass(to: index)
           while running != Self.controller { monitor.wait(for: controllerTurn) }

@@ -519,6 +519,8 @@ final class PodThread: Sendable {
   private struct State {
     var expected: (call: Syscall, arguments: CallArguments)?
     var detached: [DetachedCall] = []
+    /// Whether it is over, and no call of it is kept any more.
+    var isDropped = false
     var handler: Int32?
     var credentials: (known: CallerCredentials, at: UInt64)?
   }
@@ -577,9 +579,21 @@ final class PodThread: Sendable {
 
   func push(_ call: DetachedCall) {
     state.withLock { state in
+      if state.isDropped { return }
       if state.detached.count == Self.detachedKept { state.detached.removeFirst() }
       state.detached.append(call)
     }
+  }
+
+  /// The thread is over: of calls that went on by themselves nobody hears any more. What they held is given back, and they
+  /// themselves, which refer to the thread.
+  func dropDetachedCalls() {
+    let dropped = state.withLock { state in
+      defer { state.detached = [] }
+      state.isDropped = true
+      return state.detached
+    }
+    for call in dropped { call.transaction = nil }
   }
 
   /// The call that went on with this stack, and no longer any that began after it.

@@ -199,7 +199,11 @@ final class Supervisor: Sendable {
       return processes.byTag.values.map { $0 }
     }
     for process in unwaited { process.takeEnded()?(.signaled(SIGKILL)) }
-    threads.withLock { $0 = [:] }
+    let lost = threads.withLock { threads in
+      defer { threads = [:] }
+      return Array(threads.values)
+    }
+    for thread in lost + lateThreads.withLock({ $0 }) { thread.dropDetachedCalls() }
   }
 
   /// Init is gone: what is left of the pod is killed one by one. (The launcher ends with its socket.)
@@ -422,6 +426,7 @@ final class Supervisor: Sendable {
     threads.withLock { threads in
       if threads[thread.tid] === thread { threads[thread.tid] = nil }
     }
+    thread.dropDetachedCalls()
     forgetHandler(of: thread)
   }
 

@@ -62,6 +62,31 @@ struct HostileCallTests {
   }
 
   @Test(
+    "to System V objects and message queues get what they get in an IPC namespace of their own",
+    .timeLimit(.minutes(10)), arguments: Amount.isLong ? 1...40 : 1...3, TestBackend.usual)
+  func objects(seed: Int, backend: TestBackend) async throws {
+    let isolated = ["unshare", "--ipc", "--"]
+    let probe = try await TestEnvironment.native.run(
+      isolated[0], Array(isolated.dropFirst()) + ["true"])
+    guard probe.status == .exited(0) else {
+      try Test.cancel("no IPC namespace can be made here: \(probe.output)")
+    }
+    let program = try await TestPrograms.path("hostile_objects")
+    let words = [program, "\(seed)", "\(Amount.of(2_000, long: 4_000))"]
+    let user = "\(Amount.user())"
+    let asUser = [
+      "setpriv", "--no-new-privs", "--reuid", user, "--regid", user, "--clear-groups",
+    ]
+    let native = try await outcomes(isolated + asUser + words)
+    let inPod = try await outcomes(
+      asUser + [try TestPrograms.podrun()] + backend.options + ["--"] + words)
+    #expect(native.count == Int(words[2]) && inPod.count == native.count)
+    let differing = zip(native, inPod).filter { $0 != $1 }
+    #expect(differing.isEmpty, "\(differing.prefix(5))")
+    #expect(native.count { $0.hasSuffix("errno 0") } > native.count / 10)
+  }
+
+  @Test(
     "never disturb the supervisor, while memory changes under it", .timeLimit(.minutes(5)),
     arguments: Amount.isLong ? 1...5 : 1...1, TestBackend.usual)
   func storm(seed: Int, backend: TestBackend) async throws {

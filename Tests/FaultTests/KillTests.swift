@@ -97,7 +97,7 @@ struct KillTests {
     let podrun = try TestPrograms.podrun()
     let user = Amount.user()
     let owned = getuid() == 0
-    let before = Set(try Self.leftovers(of: user))
+    let before = Set(Leftovers.all(of: user))
     var slowest = Duration.zero
     let rounds = Amount.of(15, long: 200)
     for round in 0..<rounds {
@@ -134,33 +134,12 @@ struct KillTests {
       slowest = max(slowest, ContinuousClock.now - begin)
       #expect(isOver, "round \(round) left \(left)")
     }
-    let after = Set(try Self.leftovers(of: user)).subtracting(before)
+    let after = Set(Leftovers.all(of: user)).subtracting(before)
     #expect(after.isEmpty, "\(after)")
     let zombies = HostProcess.all(of: user).filter { $0.state == "Z" }
     print(
       "\(backend): host killed \(rounds) times: nothing left, \(slowest) at most until all had ended, "
         + "\(owned ? zombies.count : 0) zombies that process 1 hasn't reaped")
-  }
-
-  /// Files and IPC objects of a user.
-  private static func leftovers(of user: UInt32) throws -> [String] {
-    guard getuid() == 0 else { return [] }
-    var found: [String] = []
-    for directory in ["/tmp", "/dev/shm", "/var/tmp", "/dev/mqueue"] {
-      for name in entries(of: directory) {
-        var status = stat()
-        if lstat("\(directory)/\(name)", &status) == 0, status.st_uid == user {
-          found.append("\(directory)/\(name)")
-        }
-      }
-    }
-    for kind in ["shm", "sem", "msg"] {
-      let lines = contents(of: "/proc/sysvipc/\(kind)")?.split(separator: "\n").dropFirst() ?? []
-      found += lines.filter { $0.split(separator: " ").contains("\(user)") }.map {
-        "\(kind): \($0)"
-      }
-    }
-    return found
   }
 }
 

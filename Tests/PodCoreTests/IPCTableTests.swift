@@ -61,7 +61,7 @@ struct IPCTableTests {
     let last = try id(&table, 0, 0).get()
     #expect(
       outcome { () throws(Errno) in try table.object(last - 32_768).permissions.id }
-        == .failure(.identifierRemoved))
+        == .failure(.invalidArgument))
     #expect(
       outcome { () throws(Errno) in try table.object(last + 1).permissions.id }
         == .failure(.invalidArgument))

@@ -130,6 +130,10 @@ static const struct {
     {SYS_process_vm_writev, "ipnpnn"}, {312, "iinnn"}, {SYS_get_robust_list, "ipp"}, {SYS_migrate_pages, "inpp"},
     {SYS_move_pages, "inpppn"}, {SYS_capget, "pp"}, {SYS_capset, "pp"}, {SYS_execve, "ppp"},
     {SYS_rt_sigtimedwait, "pppn"}, {SYS_set_tid_address, "p"}, {SYS_timer_create, "npp"},
+    {SYS_msgget, "nn"}, {SYS_semget, "nnn"}, {SYS_shmget, "nnn"}, {SYS_msgctl, "nnp"}, {SYS_semctl, "nnnp"},
+    {SYS_shmctl, "nnp"}, {SYS_msgsnd, "npnn"}, {SYS_msgrcv, "npnnn"}, {SYS_semop, "npn"}, {SYS_semtimedop, "npnp"},
+    {SYS_mq_open, "pnnp"}, {SYS_mq_unlink, "p"}, {SYS_mq_timedsend, "dpnnp"}, {SYS_mq_timedreceive, "dpnpp"},
+    {SYS_mq_notify, "dp"}, {SYS_mq_getsetattr, "dpp"},
 };
 static const char *kinds_of(int n) {
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -165,9 +169,12 @@ static int is_left_out(int n) {
       SYS_acct, SYS_syslog, SYS_kexec_load, 320, SYS_init_module, SYS_delete_module, 313, SYS_mount, SYS_umount2,
       SYS_pivot_root, SYS_sethostname, SYS_setdomainname, SYS_settimeofday, SYS_clock_settime, SYS_adjtimex,
       SYS_clock_adjtime, SYS_quotactl, 443, 335, 336,
-      // Objects that would outlive us.
-      SYS_shmget, SYS_semget, SYS_msgget, SYS_shmctl, SYS_semctl, SYS_msgctl, SYS_mq_open, SYS_mq_unlink, SYS_add_key,
-      SYS_request_key, SYS_keyctl, SYS_msgsnd, SYS_msgrcv, SYS_semop, SYS_semtimedop,
+      SYS_add_key, SYS_request_key, SYS_keyctl,
+  };
+  // Objects that would outlive us, and others' that would not: storms are for pods only. hostile_objects.c compares them.
+  static const short objects[] = {
+      SYS_shmget, SYS_semget, SYS_msgget, SYS_shmctl, SYS_semctl, SYS_msgctl, SYS_mq_open, SYS_mq_unlink, SYS_msgsnd,
+      SYS_msgrcv, SYS_semop, SYS_semtimedop,
   };
   // Answers by what memory, time or another process happens to be.
   static const short indefinite[] = {
@@ -180,6 +187,9 @@ static int is_left_out(int n) {
   };
   for (size_t i = 0; i < sizeof always / sizeof *always; i++)
     if (always[i] == n)
+      return 1;
+  for (size_t i = 0; i < sizeof objects / sizeof *objects && !is_storm; i++)
+    if (objects[i] == n)
       return 1;
   for (size_t i = 0; i < sizeof indefinite / sizeof *indefinite && !is_storm; i++)
     if (indefinite[i] == n)

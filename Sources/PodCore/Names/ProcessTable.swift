@@ -156,6 +156,12 @@ public final class ProcessTable: Sendable {
     return entry
   }
 
+  /// Whether the end of a process is in the table. Its number may be another's by now.
+  func hasEnded(_ process: VirtualName<ProcessID>) -> Bool {
+    guard let entry = name(process.rawValue) else { return true }
+    return entry.isReaped || entry.state != .live && entry.state != .allocated
+  }
+
   /// The entry with a virtual number, in any state; nil when there is none.
   func name(_ number: Int32) -> Entry<ProcessID>? {
     try? space.entry(VirtualName<ProcessID>(rawValue: number))
@@ -723,10 +729,11 @@ public final class ProcessTable: Sendable {
       try? space.reap(entry.virtual)
       return
     }
-    whenEnded(entry.virtual)
     space.endLease(of: entry.virtual)
     for name in state.plan.removeFamily(of: entry.virtual) { forgetPlanned(name) }
     try? space.retire(entry.virtual)
+    // Afterwards: who looks whether it has ended, and finds that it hasn't, comes before.
+    whenEnded(entry.virtual)
     if entry.parent == Self.initial { state.initialZombies.insert(entry.virtual) }
     for child in state.children[entry.virtual] ?? [] {
       try? setParent(of: child, to: Self.initial, &state)

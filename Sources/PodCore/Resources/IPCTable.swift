@@ -225,11 +225,11 @@ public struct IPCTable<Object: IPCObject>: ~Copyable {
 
   /// The object with an id.
   ///
-  /// - Throws: `.invalidArgument` when nothing has its index; `.identifierRemoved` when another object has it now.
+  /// - Throws: `.invalidArgument` when nothing has its index, or another object has it now.
   public func object(_ id: Int32) throws(Errno) -> Object {
     guard id >= 0 else { throw .invalidArgument }
     let object = try object(at: id & (IPCLimits.objects - 1))
-    guard object.permissions.id == id else { throw Self.removed }
+    guard object.permissions.id == id else { throw .invalidArgument }
     return object
   }
 
@@ -245,9 +245,6 @@ public struct IPCTable<Object: IPCObject>: ~Copyable {
 
   /// All objects, by index.
   public var objects: [Object] { slots.compactMap(\.self) }
-
-  /// EIDRM, for who waits for an object that is removed.
-  public static var removed: Errno { .identifierRemoved }
 
   // MARK: Removal
 

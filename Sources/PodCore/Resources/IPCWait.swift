@@ -105,6 +105,31 @@ public final class IPCWait: @unchecked Sendable {
 }
 
 extension Transaction {
+  /// Looks at the pod's System V objects, or changes them, in one step.
+  ///
+  /// Not once the caller's end is in the tables: the kernel does nothing for a task that has ended, who has waited for it may
+  /// look at the objects, and what it wanted to have undone has been.
+  ///
+  /// - Parameters:
+  ///   - step: What it is.
+  ///   - id: The id or key that it is about.
+  ///   - body: Runs under the objects' lock.
+  /// - Throws: What `body` throws; an errno that nobody sees when the caller has ended.
+  mutating func changeObjects<T: Sendable>(
+    _ step: Step, on id: Int32, _ body: (inout SystemVObjects.State) throws(Errno) -> T
+  ) throws(Errno) -> T {
+    let mustLive = self.step(.hold, on: caller.process.rawValue) { _ in true } ?? false
+    let done = try self.step(step, on: id) { transaction throws(Errno) in
+      let (process, processes) = (transaction.caller.process, transaction.names.processes)
+      return try transaction.names.systemV.withState { state throws(Errno) in
+        if mustLive, processes.hasEnded(process) { throw .noSuchProcess }
+        return try body(&state)
+      }
+    }
+    guard let done else { throw .invalidArgument }
+    return done
+  }
+
   /// Parks the caller until what it waits for is done for it, unless it can be done now.
   ///
   /// Where the host has no way to sleep, ``wantsSleep`` is set, and nothing else happens.
@@ -112,11 +137,13 @@ extension Transaction {
   /// - Parameters:
   ///   - time: How long it sleeps at most; nil for as long as it takes.
   ///   - wish: What it waits for.
-  ///   - begin: Looks once more, under the lock; returns the answer when there is one, else puts the wait in its lists.
+  ///   - id: The object.
+  ///   - begin: Looks once more when it is told to, under the lock; returns the answer when there is one, else puts the wait
+  ///     in its lists.
   /// - Throws: What `begin` throws, and the host when it has no memory for a sleep.
   mutating func sleep(
-    for time: Duration?, _ wish: IPCWait.Wish,
-    _ begin: (inout SystemVObjects.State, IPCWait) throws(Errno) -> CallResult?
+    for time: Duration?, _ wish: IPCWait.Wish, on id: Int32,
+    _ begin: (inout SystemVObjects.State, IPCWait, _ looks: Bool) throws(Errno) -> CallResult?
   ) throws(Errno) {
     guard let sleep = try host.prepareSleep(for: time) else {
       wantsSleep = true
@@ -125,7 +152,10 @@ extension Transaction {
     let wait = IPCWait(caller, wish, sleep)
     let answer: CallResult?
     do throws(Errno) {
-      answer = try names.systemV.withState { state throws(Errno) in try begin(&state, wait) }
+      let looks = step(.retry, on: id) { _ in true } ?? false
+      answer = try changeObjects(.publish, on: id) { state throws(Errno) in
+        try begin(&state, wait, looks)
+      }
     } catch {
       sleep.sleeper.end()
       throw error
@@ -148,7 +178,7 @@ extension Transaction {
   mutating func wokenOutcome() throws(Errno) -> IPCWait.Outcome? {
     guard let wait else { return nil }
     self.wait = nil
-    switch names.systemV.finish(wait) {
+    switch step(.release, { $0.names.systemV.finish(wait) }) ?? nil {
     case .failed(let error): throw error
     case let outcome?: return outcome
     case nil: break

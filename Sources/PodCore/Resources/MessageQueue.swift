@@ -278,7 +278,7 @@ struct GetMessageQueue: Wrapper {
     let (key, flags) = (transaction.arguments.int(0), transaction.arguments.int(1))
     let credentials = try transaction.host.credentials(of: transaction.caller)
     let limits = transaction.host.segmentHost.limits
-    let id = try transaction.names.systemV.withState { state throws(Errno) in
+    let id = try transaction.changeObjects(.allocate, on: key) { state throws(Errno) in
       state.queues.limit = limits.queues
       return try state.queues.get(key: key, flags: flags, by: credentials) { permissions in
         MessageQueueObject(permissions, capacity: limits.queue)
@@ -303,8 +303,8 @@ struct SendMessage: Wrapper {
     let text = try transaction.readBytes(Int(size), at: address.advanced(by: 8))
     let message = Message(type: type, text: text)
     let credentials = try transaction.host.credentials(of: transaction.caller)
-    let (caller, objects) = (transaction.caller, transaction.names.systemV)
-    let isDone = try objects.withState { state throws(Errno) in
+    let caller = transaction.caller
+    let isDone = try transaction.changeObjects(.lookUp, on: id) { state throws(Errno) in
       state.endWaits(of: caller)
       return try state.send(message, to: id, from: caller, credentials) == nil
     }
@@ -313,10 +313,11 @@ struct SendMessage: Wrapper {
       return
     }
     if flags & IPCLimits.noWait != 0 { throw .resourceTemporarilyUnavailable }
-    try transaction.sleep(for: nil, .send(message)) { state, wait throws(Errno) in
-      guard let queue = try state.send(message, to: id, from: caller, credentials) else {
-        return .success(0)
-      }
+    try transaction.sleep(for: nil, .send(message), on: id) { state, wait, looks throws(Errno) in
+      let queue =
+        looks
+        ? try state.send(message, to: id, from: caller, credentials) : try state.queues.object(id)
+      guard let queue else { return .success(0) }
       guard state.messageBytes + message.charge <= MessageLimits.bytes else { throw .noMemory }
       state.messageBytes += message.charge
       queue.senders.append(wait)
@@ -346,16 +347,20 @@ struct ReceiveMessage: Wrapper {
     }
     try transaction.host.reachMemory()
     let selector = MessageSelector(type: type, flags: flags, room: room)
-    let (caller, objects) = (transaction.caller, transaction.names.systemV)
-    let message = try objects.withState { state throws(Errno) in
+    let caller = transaction.caller
+    let message = try transaction.changeObjects(.lookUp, on: id) { state throws(Errno) in
       state.endWaits(of: caller)
       return try state.receive(selector, from: id, by: caller, credentials).message
     }
     if let message { return try show(message, room: room, &transaction) }
     if flags & IPCLimits.noWait != 0 { throw .noMessage }
     var found: Message?
-    try transaction.sleep(for: nil, .receive(selector)) { state, wait throws(Errno) in
-      let (message, queue) = try state.receive(selector, from: id, by: caller, credentials)
+    try transaction.sleep(for: nil, .receive(selector), on: id) {
+      state, wait, looks throws(Errno) in
+      let (message, queue) =
+        looks
+        ? try state.receive(selector, from: id, by: caller, credentials)
+        : (nil, try state.queues.object(id))
       found = message
       if message != nil { return .success(0) }
       queue.receivers.append(wait)
@@ -380,7 +385,11 @@ struct ReceiveMessage: Wrapper {
     guard flags & MessageLimits.except == 0, flags & IPCLimits.noWait != 0 else {
       throw .invalidArgument
     }
-    let message = try transaction.names.systemV.withState { state throws(Errno) in
+    // The kernel reads there first what it is about to overwrite.
+    let limits = transaction.host.segmentHost.limits
+    _ = try transaction.readBytes(
+      min(room, limits.message), at: RemoteAddress(rawValue: transaction.arguments[1]))
+    let message = try transaction.changeObjects(.lookUp, on: id) { state throws(Errno) in
       let queue = try state.queues.object(id)
       try queue.permissions.check(0o444, by: credentials)
       return queue.message(number: number)
@@ -427,11 +436,10 @@ struct ControlMessageQueue: Wrapper {
     let address = RemoteAddress(rawValue: transaction.arguments[2])
     guard id >= 0, command >= 0 else { throw .invalidArgument }
     let credentials = try transaction.host.credentials(of: transaction.caller)
-    let objects = transaction.names.systemV
     let limits = transaction.host.segmentHost.limits
     switch command {
     case IPCLimits.info, Self.totals:
-      let (record, highest) = objects.withState { state in
+      let (record, highest) = try transaction.changeObjects(.lookUp, on: id) { state in
         (
           Self.information(state, limits, isTotal: command == Self.totals),
           state.queues.highestIndex ?? 0
@@ -440,7 +448,8 @@ struct ControlMessageQueue: Wrapper {
       try transaction.write(bytes: record, to: address)
       transaction.result = .success(Int(highest))
     case IPCLimits.status, Self.statusByIndex, Self.anyStatusByIndex:
-      let (record, answer) = try objects.withState { state throws(Errno) in
+      let (record, answer) = try transaction.changeObjects(.lookUp, on: id) {
+        state throws(Errno) in
         let isById = command == IPCLimits.status
         let queue = try isById ? state.queues.object(id) : state.queues.object(at: id)
         if command != Self.anyStatusByIndex {
@@ -452,16 +461,17 @@ struct ControlMessageQueue: Wrapper {
       transaction.result = .success(Int(answer))
     case IPCLimits.set:
       let record = try transaction.readBytes(Self.recordSize, at: address)
-      try objects.withState { state throws(Errno) in
+      try transaction.changeObjects(.publish, on: id) { state throws(Errno) in
         let queue = try state.queues.object(id)
         try state.set(
           queue, user: record.word(at: 4), group: record.word(at: 8), mode: record.word(at: 20),
-          capacity: UInt64(record.word(at: 88)) | UInt64(record.word(at: 92)) << 32, credentials,
+          // An int to the kernel.
+          capacity: UInt64(bitPattern: Int64(Int32(bitPattern: record.word(at: 88)))), credentials,
           limits)
       }
       transaction.result = .success(0)
     case IPCLimits.remove:
-      try objects.withState { state throws(Errno) in
+      try transaction.changeObjects(.retire, on: id) { state throws(Errno) in
         let queue = try state.queues.object(id)
         try queue.permissions.checkOwner(credentials)
         state.remove(queue)

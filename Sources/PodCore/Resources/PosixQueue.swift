@@ -34,9 +34,16 @@ public enum PosixQueue {
 /// Source: mq_open(2), mq_unlink(2); ipc/mqueue.c, `do_mq_open`.
 struct NameQueue: Wrapper {
   private static let create: UInt64 = 0o100
+  /// `struct mq_attr`.
+  private static let attributesSize = 64
 
   func preamble(_ transaction: inout Transaction) throws(Errno) {
     guard let prefix = transaction.names.paths.places?.queuePrefix else { return }
+    if transaction.call == .mq_open {
+      // The attributes are the first that the kernel looks at.
+      let attributes = RemoteAddress(rawValue: transaction.arguments[3])
+      if !attributes.isNull { _ = try transaction.readBytes(Self.attributesSize, at: attributes) }
+    }
     transaction.queue = try name(in: transaction)
     try transaction.passString(
       PosixQueue.kernelName(of: transaction.queue, prefix: prefix), inArgument: 0)

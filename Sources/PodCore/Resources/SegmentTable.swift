@@ -79,7 +79,7 @@ public final class SegmentTable: Sendable {
       if segment.uses == 0, segment.memory?.isMapped != true { destroy(segment) }
     }
 
-    /// - Throws: `.invalidArgument`, `.identifierRemoved`.
+    /// - Throws: `.invalidArgument`.
     mutating func segment(_ id: Int32) throws(Errno) -> Segment {
       try ended(try segments.object(id))
       return try segments.object(id)

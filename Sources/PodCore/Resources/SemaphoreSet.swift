@@ -285,7 +285,7 @@ struct GetSemaphoreSet: Wrapper {
     let limits = transaction.host.segmentHost.limits
     guard count >= 0, count <= limits.perSet else { throw .invalidArgument }
     let credentials = try transaction.host.credentials(of: transaction.caller)
-    let id = try transaction.names.systemV.withState { state throws(Errno) in
+    let id = try transaction.changeObjects(.allocate, on: key) { state throws(Errno) in
       let used = state.semaphores
       state.sets.limit = limits.sets
       let before = state.sets.count
@@ -329,8 +329,8 @@ struct OperateSemaphores: Wrapper {
       }
     }
     let credentials = try transaction.host.credentials(of: transaction.caller)
-    let (caller, objects) = (transaction.caller, transaction.names.systemV)
-    let blocking = try objects.withState { state throws(Errno) in
+    let caller = transaction.caller
+    let blocking = try transaction.changeObjects(.lookUp, on: id) { state throws(Errno) in
       state.endWaits(of: caller)
       return try state.operate(operations, on: id, by: caller, credentials)?.blocking
     }
@@ -344,9 +344,13 @@ struct OperateSemaphores: Wrapper {
         secondsComponent: min(time.seconds, 1 << 32),
         attosecondsComponent: time.nanoseconds * 1_000_000_000)
     }
-    try transaction.sleep(for: limit, .semaphores(operations)) { state, wait throws(Errno) in
-      guard let (set, blocking) = try state.operate(operations, on: id, by: caller, credentials)
-      else { return .success(0) }
+    try transaction.sleep(for: limit, .semaphores(operations), on: id) {
+      state, wait, looks throws(Errno) in
+      let found =
+        looks
+        ? try state.operate(operations, on: id, by: caller, credentials)
+        : (try state.sets.object(id), blocking)
+      guard let (set, blocking) = found else { return .success(0) }
       if blocking.flags & SemaphoreLimits.noWait != 0 { throw .resourceTemporarilyUnavailable }
       wait.blocking = blocking
       wait.isAltering = operations.contains { $0.change != 0 }
@@ -402,11 +406,10 @@ struct ControlSemaphoreSet: Wrapper {
     let address = RemoteAddress(rawValue: transaction.arguments[3])
     guard id >= 0 else { throw .invalidArgument }
     let credentials = try transaction.host.credentials(of: transaction.caller)
-    let objects = transaction.names.systemV
     let limits = transaction.host.segmentHost.limits
     switch command {
     case IPCLimits.info, Command.totals:
-      let (record, highest) = objects.withState { state in
+      let (record, highest) = try transaction.changeObjects(.lookUp, on: id) { state in
         (
           Self.information(state, limits, isTotal: command == Command.totals),
           state.sets.highestIndex ?? 0
@@ -415,7 +418,8 @@ struct ControlSemaphoreSet: Wrapper {
       try transaction.write(bytes: record, to: address)
       transaction.result = .success(Int(highest))
     case IPCLimits.status, Command.statusByIndex, Command.anyStatusByIndex:
-      let (record, answer) = try objects.withState { state throws(Errno) in
+      let (record, answer) = try transaction.changeObjects(.lookUp, on: id) {
+        state throws(Errno) in
         let isById = command == IPCLimits.status
         let set = try isById ? state.sets.object(id) : state.sets.object(at: id)
         if command != Command.anyStatusByIndex {
@@ -427,7 +431,7 @@ struct ControlSemaphoreSet: Wrapper {
       transaction.result = .success(Int(answer))
     case IPCLimits.set:
       let record = try transaction.readBytes(Self.recordSize, at: address)
-      try objects.withState { state throws(Errno) in
+      try transaction.changeObjects(.publish, on: id) { state throws(Errno) in
         let set = try state.sets.object(id)
         try set.permissions.checkOwner(credentials)
         try set.permissions.update(
@@ -436,7 +440,7 @@ struct ControlSemaphoreSet: Wrapper {
       }
       transaction.result = .success(0)
     case IPCLimits.remove:
-      try objects.withState { state throws(Errno) in
+      try transaction.changeObjects(.retire, on: id) { state throws(Errno) in
         let set = try state.sets.object(id)
         try set.permissions.checkOwner(credentials)
         state.remove(set)
@@ -447,7 +451,7 @@ struct ControlSemaphoreSet: Wrapper {
       try allValues(id, credentials, sets: command == Command.setValues, &transaction)
     case Command.process, Command.value, Command.growthCount, Command.zeroCount:
       let index = Int(transaction.arguments.int(1))
-      let number = try objects.withState { state throws(Errno) in
+      let number = try transaction.changeObjects(.lookUp, on: id) { state throws(Errno) in
         let set = try state.sets.object(id)
         try set.permissions.check(0o444, by: credentials)
         guard set.semaphores.indices.contains(index) else { throw .invalidArgument }
@@ -470,7 +474,7 @@ struct ControlSemaphoreSet: Wrapper {
     let value = transaction.arguments.int(3)
     let caller = transaction.caller
     guard (0...SemaphoreLimits.value).contains(value) else { throw .outOfRange }
-    try transaction.names.systemV.withState { state throws(Errno) in
+    try transaction.changeObjects(.publish, on: id) { state throws(Errno) in
       let set = try state.sets.object(id)
       guard set.semaphores.indices.contains(index) else { throw .invalidArgument }
       try set.permissions.check(0o222, by: credentials)
@@ -487,8 +491,8 @@ struct ControlSemaphoreSet: Wrapper {
     _ id: Int32, _ credentials: CallerCredentials, sets: Bool, _ transaction: inout Transaction
   ) throws(Errno) {
     let address = RemoteAddress(rawValue: transaction.arguments[3])
-    let (caller, objects) = (transaction.caller, transaction.names.systemV)
-    let values = try objects.withState { state throws(Errno) in
+    let caller = transaction.caller
+    let values = try transaction.changeObjects(.lookUp, on: id) { state throws(Errno) in
       let set = try state.sets.object(id)
       try set.permissions.check(sets ? 0o222 : 0o444, by: credentials)
       return set.semaphores.map { UInt16(truncatingIfNeeded: $0.value) }
@@ -505,7 +509,7 @@ struct ControlSemaphoreSet: Wrapper {
       values.indices.map { bytes.loadUnaligned(fromByteOffset: 2 * $0, as: UInt16.self) }
     }
     if given.contains(where: { Int32($0) > SemaphoreLimits.value }) { throw .outOfRange }
-    try objects.withState { state throws(Errno) in
+    try transaction.changeObjects(.publish, on: id) { state throws(Errno) in
       // It may be gone since, and natively it can't be another's.
       guard let set = try? state.sets.object(id) else { throw .identifierRemoved }
       state.forgetUndo(of: set, nil)
