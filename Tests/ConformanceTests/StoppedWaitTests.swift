@@ -1,3 +1,4 @@
+import PodCore
 import PodTestSupport
 import Testing
 
