@@ -14,6 +14,8 @@ package struct KernelSegments: SegmentHost {
     ProcessLimits.soft(Self.lockedMemory, "Max locked memory", of: tid)
   }
 
+  package var limits: SystemVLimits { .ofMachine }
+
   /// RLIMIT_MEMLOCK.
   private static let lockedMemory: Int32 = 8
 

@@ -1,3 +1,4 @@
+internal import CLinux
 internal import Glibc
 package import PodCore
 package import SystemPackage
@@ -30,23 +31,74 @@ extension SegmentFile {
   ///
   /// - Parameters:
   ///   - process: A thread of the process, which stands still.
-  ///   - unmap: Makes munmap(2) there.
+  ///   - host: What has it make calls.
   /// - Returns: The segment's ``SegmentMemory/identity``.
-  /// - Throws: `.invalidArgument` when nothing of a segment is there.
+  /// - Throws: `.invalidArgument` when nothing of a segment is there; `.noMemory` when nobody can tell.
   package static func unmap(
-    at address: RemoteAddress, in process: Int32, _ table: SegmentTable,
-    _ unmap: (CallArguments) throws(Errno) -> CallResult
+    at address: RemoteAddress, in process: Int32, _ table: SegmentTable, host: any MappingHost
   ) throws(Errno) -> Int {
-    guard let maps = try? FileDescriptor.open("/proc/\(process)/maps", .readOnly) else {
-      throw .invalidArgument
-    }
-    defer { try? maps.close() }
-    guard let found = pieces(at: address, in: maps, table) else { throw .invalidArgument }
+    let opened = CLinux_open("/proc/\(process)/maps", O_RDONLY, 0)
+    let maps = OwnedDescriptor(
+      owning: opened >= 0 ? opened : try MemoryMap.read(by: host).release())
+    guard let found = pieces(at: address, in: maps.borrowed, table) else { throw .invalidArgument }
     for piece in found.pieces {
-      _ = try unmap(CallArguments(piece.lowerBound, UInt64(piece.count)))
+      _ = try host.perform(.munmap, CallArguments(piece.lowerBound, UInt64(piece.count)))
     }
     return Int(truncatingIfNeeded: found.identity)
   }
+}
+
+/// A thread that stands still and makes calls for us that need its memory.
+package protocol MappingHost {
+  /// Has it make a call.
+  func perform(_ call: Syscall, _ arguments: CallArguments) throws(Errno) -> CallResult
+  /// Puts bytes where it can read and write them until its own call is over, at most 1024 in all.
+  func scratch(_ bytes: UnsafeRawBufferPointer) throws(Errno) -> RemoteAddress
+  /// Reads its memory.
+  func read(_ address: RemoteAddress, into buffer: UnsafeMutableRawBufferPointer) throws(Errno)
+}
+
+extension MemoryMap {
+  /// What a thread's own look says that it has mapped: for processes of other users, which only CAP_SYS_PTRACE may look at.
+  ///
+  /// - Returns: A copy of `maps`.
+  /// - Throws: `.noMemory` when it can't look either.
+  fileprivate static func read(by host: any MappingHost) throws(Errno) -> OwnedDescriptor {
+    let path = Array("/proc/thread-self/maps\0".utf8)
+    var piece = [UInt8](repeating: 0, count: 768)
+    let name = try path.withUnsafeBytes { bytes in
+      Result { () throws(Errno) in try host.scratch(bytes) }
+    }.get()
+    let buffer = try piece.withUnsafeBytes { bytes in
+      Result { () throws(Errno) in try host.scratch(bytes) }
+    }.get()
+    let relative = UInt64(bitPattern: Int64(AT_FDCWD))
+    let opened = try host.perform(
+      .openat, CallArguments(relative, name.rawValue, UInt64(O_RDONLY | O_CLOEXEC)))
+    guard case .success(let descriptor) = opened else { throw .noMemory }
+    var text: [UInt8] = []
+    let result = Result { () throws(Errno) in
+      while text.count < largestText {
+        let count = try host.perform(
+          .read, CallArguments(UInt64(descriptor), buffer.rawValue, UInt64(piece.count))
+        ).get()
+        if count <= 0 { return }
+        let read = piece.withUnsafeMutableBytes { bytes in
+          let part = UnsafeMutableRawBufferPointer(rebasing: bytes[..<min(count, bytes.count)])
+          return Result { () throws(Errno) in try host.read(buffer, into: part) }
+        }
+        try read.get()
+        text += piece[..<min(count, piece.count)]
+      }
+      throw .noMemory
+    }
+    _ = try host.perform(.close, CallArguments(UInt64(descriptor)))
+    try result.get()
+    return try fileInMemory("maps", text)
+  }
+
+  /// In bytes: of some 65,530 mappings, which is what a process can have.
+  private static let largestText = 16 << 20
 }
 
 extension AttachedThread {
@@ -58,14 +110,5 @@ extension AttachedThread {
     let mapped = try perform(.mmap, mapping.arguments(descriptor: descriptor))
     _ = try perform(.close, CallArguments(UInt64(descriptor)))
     return try mapping.result(of: mapped).get()
-  }
-
-  /// Has the thread unmap what `shmdt` does.
-  package func unmapSegment(
-    at address: RemoteAddress, _ table: SegmentTable
-  ) throws(Errno) -> Int {
-    try SegmentFile.unmap(at: address, in: tid, table) { arguments throws(Errno) in
-      try perform(.munmap, arguments)
-    }
   }
 }

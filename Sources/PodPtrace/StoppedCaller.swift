@@ -8,7 +8,7 @@ internal import SystemPackage
 ///
 /// Kernel calls are made in the thread's own context: registers are rewritten, the call runs to its exit stop, and the
 /// thread is brought back before the call that it made itself.
-final class StoppedCaller: TransactionHost {
+final class StoppedCaller: TransactionHost, MappingHost {
   private unowned let tracee: Tracee
   private unowned let supervisor: Supervisor
 
@@ -25,6 +25,10 @@ final class StoppedCaller: TransactionHost {
     _ call: Syscall, _ arguments: CallArguments, for caller: Caller
   ) throws(Errno) -> Int {
     try tracee.perform(call, arguments, supervisor).get()
+  }
+
+  func perform(_ call: Syscall, _ arguments: CallArguments) throws(Errno) -> CallResult {
+    try tracee.perform(call, arguments, supervisor)
   }
 
   func processGroup(

@@ -6,9 +6,9 @@ internal import SystemPackage
 
 /// How a stopped thread changes what it has mapped (``SegmentChange``).
 ///
-/// The file that it maps comes to it as a message: by a pair of sockets that it makes, of which the supervisor gets one.
+/// The file that it maps comes to it as a message: by a socket that it makes for that, connected to one of the supervisor's.
 ///
-/// Source: unix(7), SCM_RIGHTS; pidfd_getfd(2).
+/// Source: unix(7), "Autobind feature", SO_PEERCRED, SCM_RIGHTS.
 extension Supervisor {
   /// Makes the change.
   func change(_ change: SegmentChange?, _ tracee: Tracee) -> CallResult {
@@ -16,9 +16,8 @@ extension Supervisor {
       switch change {
       case .map(let mapping)?: return try map(mapping, tracee)
       case .unmap(let address, let table)?:
-        let identity = try SegmentFile.unmap(at: address, in: tracee.tid, table) {
-          arguments throws(Errno) in try tracee.perform(.munmap, arguments, self)
-        }
+        let identity = try SegmentFile.unmap(
+          at: address, in: tracee.tid, table, host: StoppedCaller(tracee, self))
         return .success(identity)
       case nil: return .failure(.noFunction)
       }
@@ -50,7 +49,7 @@ extension Supervisor {
     _ given: borrowing OwnedDescriptor, beyondLimit tracee: Tracee
   ) throws(Errno) -> Int32 {
     let limit = ProcessDescriptors.limit(of: tracee.tid)
-    let needed: UInt64 = 3
+    let needed: UInt64 = 2
     guard limit < .max - needed,
       ProcessDescriptors.setLimit(of: tracee.tid, to: limit + needed)
     else { throw .noMemory }
@@ -69,26 +68,34 @@ extension Supervisor {
   private func bring(
     _ given: borrowing OwnedDescriptor, _ tracee: Tracee
   ) throws(Errno) -> Int32 {
+    for _ in 0..<Self.attempts {
+      if let descriptor = try bringOnce(given, tracee) { return descriptor }
+    }
+    throw .noMemory
+  }
+
+  /// - Returns: nil where so many others have connected that there was no room.
+  private func bringOnce(
+    _ given: borrowing OwnedDescriptor, _ tracee: Tracee
+  ) throws(Errno) -> Int32? {
     var message = SegmentMessage()
+    let listener = OwnedDescriptor(owning: CLinux_listen(Self.connections, &message.address))
+    guard listener.rawValue >= 0 else { throw .noMemory }
     let host = StoppedCaller(tracee, self)
     let memory = try withBytes(of: &message) { bytes throws(Errno) in try host.scratch(bytes) }
     message.point(to: memory)
     try withBytes(of: &message) { bytes throws(Errno) in try host.write(bytes, to: memory) }
-    let made = try tracee.perform(.socketpair, SegmentMessage.socketPair(at: memory), self)
-    guard case .success = made else {
+    let made = try tracee.perform(.socket, SegmentMessage.socket, self)
+    guard case .success(let socket) = made else {
       throw made == .failure(.tooManyOpenFiles) ? .tooManyOpenFiles : .noMemory
     }
-    var ends = SegmentMessage()
-    try read(&ends, from: memory, host)
-    defer {
-      close(ends.ends.0, tracee)
-      close(ends.ends.1, tracee)
-    }
-    let process = OwnedDescriptor(owning: CLinux_pidfd_open(tracee.process.tgid, 0))
-    guard process.rawValue >= 0 else { throw .noMemory }
-    let own = OwnedDescriptor(
-      owning: CLinux_pidfd_getfd(process.rawValue, ends.ends.1, 0))
-    guard own.rawValue >= 0 else { throw .noMemory }
+    let end = Int32(truncatingIfNeeded: socket)
+    defer { close(end, tracee) }
+    let connected = try tracee.perform(
+      .connect, SegmentMessage.connection(of: end, at: memory), self)
+    if connected == .failure(.resourceTemporarilyUnavailable) { return nil }
+    guard connected == .success(0) else { throw .noMemory }
+    let own = try accept(from: tracee, listener)
     var byte: UInt8 = 0
     var number = given.rawValue
     // It is full of nothing: it takes the message at once.
@@ -96,13 +103,30 @@ extension Supervisor {
       throw .noMemory
     }
     let received = try tracee.perform(
-      .recvmsg, SegmentMessage.receive(at: memory, from: ends.ends.0), self)
+      .recvmsg, SegmentMessage.receive(at: memory, from: end), self)
     var answer = SegmentMessage()
     try read(&answer, from: memory, host)
     // The kernel cuts off what has no place.
     guard received == .success(1), answer.hasDescriptor else { throw .tooManyOpenFiles }
     return answer.descriptor
   }
+
+  /// Anybody may connect while our socket is there, and the kernel says who did.
+  private func accept(
+    from tracee: Tracee, _ listener: borrowing OwnedDescriptor
+  ) throws(Errno) -> OwnedDescriptor {
+    for _ in 0...Self.connections {
+      var process: Int32 = 0
+      let own = OwnedDescriptor(owning: CLinux_accept(listener.rawValue, &process))
+      guard own.rawValue >= 0 else { break }
+      if process == tracee.process.tgid { return own }
+    }
+    throw .noMemory
+  }
+
+  /// More than one comes only from those who want to be in the way; in the time that there is, they make fewer.
+  private static let connections: Int32 = 4096
+  private static let attempts = 4
 
   private func withBytes(
     of message: inout SegmentMessage,
@@ -137,8 +161,8 @@ extension Supervisor {
 ///
 /// Source: recvmsg(2), cmsg(3).
 private struct SegmentMessage {
-  /// The pair of sockets.
-  var ends: (Int32, Int32) = (-1, -1)
+  /// Of the supervisor's socket, with the family.
+  var address: UInt64 = 0
   // struct msghdr
   var name: UInt64 = 0
   var nameLength: UInt64 = 0
@@ -176,9 +200,16 @@ private struct SegmentMessage {
 
   private static let closeOnExec: UInt64 = 0o2000000
 
-  static func socketPair(at memory: RemoteAddress) -> CallArguments {
-    let (unix, datagrams): (UInt64, UInt64) = (1, 2)
-    return CallArguments(unix, datagrams | closeOnExec, 0, memory.rawValue)
+  static var socket: CallArguments {
+    let (unix, packets, doesNotWait): (UInt64, UInt64, UInt64) = (1, 5, 0o4000)
+    return CallArguments(unix, packets | closeOnExec | doesNotWait)
+  }
+
+  static func connection(of socket: Int32, at memory: RemoteAddress) -> CallArguments {
+    let address = MemoryLayout<SegmentMessage>.offset(of: \.address) ?? 0
+    return CallArguments(
+      UInt64(socket), memory.advanced(by: address).rawValue,
+      UInt64(MemoryLayout<UInt64>.size))
   }
 
   static func receive(at memory: RemoteAddress, from socket: Int32) -> CallArguments {

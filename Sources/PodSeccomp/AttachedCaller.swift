@@ -6,7 +6,7 @@ internal import SystemPackage
 
 /// A thread that is attached as the host of the transaction that it is in: kernel calls are made in the thread's own
 /// context.
-final class AttachedCaller: TransactionHost, CallerState {
+final class AttachedCaller: TransactionHost, MappingHost, CallerState {
   let thread: PodThread
   private unowned let supervisor: Supervisor
   /// nil while the thread's call goes on by itself.
@@ -65,6 +65,10 @@ final class AttachedCaller: TransactionHost, CallerState {
     return try supervisor.whilePinned(call, arguments, by: thread) { () throws(Errno) in
       try attached.perform(call, arguments).get()
     }
+  }
+
+  func perform(_ call: Syscall, _ arguments: CallArguments) throws(Errno) -> CallResult {
+    try held().perform(call, arguments)
   }
 
   func processGroup(

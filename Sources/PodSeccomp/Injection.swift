@@ -361,7 +361,11 @@ extension CodeMapping {
   /// Whether a process may write to its own memory; nil where the kernel doesn't tell.
   static func isWritable(_ range: Range<RemoteAddress>, of process: Int32) -> Bool? {
     let maps = OwnedDescriptor(owning: CLinux_open("/proc/\(process)/maps", O_RDONLY, 0))
-    guard maps.rawValue >= 0 else { return nil }
+    return maps.rawValue < 0 ? nil : isWritable(range, in: maps.borrowed)
+  }
+
+  /// The same, for who has the process's `maps` open.
+  static func isWritable(_ range: Range<RemoteAddress>, in maps: FileDescriptor) -> Bool? {
     var place = range.lowerBound.rawValue
     while place < range.upperBound.rawValue {
       var mapping = CLinux_mapping()

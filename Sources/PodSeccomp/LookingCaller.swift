@@ -9,11 +9,17 @@ final class LookingCaller: TransactionHost, CallerState {
   private let thread: PodThread
   private unowned let supervisor: Supervisor
   private let notification: Notification
+  /// What the caller has mapped, where somebody has that open.
+  private let maps: () -> FileDescriptor?
   private var memory: RemoteMemory?
   /// Whether the kernel has denied the caller's memory, so that somebody has to attach to it.
   private(set) var isOutOfReach = false
 
-  init(_ thread: PodThread, _ supervisor: Supervisor, _ notification: Notification) {
+  init(
+    _ thread: PodThread, _ supervisor: Supervisor, _ notification: Notification,
+    maps: @escaping () -> FileDescriptor? = { nil }
+  ) {
+    self.maps = maps
     self.thread = thread
     self.supervisor = supervisor
     self.notification = notification
@@ -118,10 +124,19 @@ final class LookingCaller: TransactionHost, CallerState {
     try supervisor.credentials(of: thread)
   }
 
-  /// Where the program can't read, it can't write; but where it can only read, this writes to its own copy.
+  /// What is written to by way of the memory's file needn't be writable for the program. Where the kernel doesn't tell whether it is,
+  /// memory that the program can't read isn't.
   func write(_ bytes: UnsafeRawBufferPointer, to address: RemoteAddress) throws(Errno) {
     let memory = try opened()
-    if OwnReach.areDenied(bytes.count, at: address, of: thread.tid) { throw .badAddress }
+    let (end, overflows) = address.rawValue.addingReportingOverflow(UInt64(bytes.count))
+    if overflows { throw .badAddress }
+    let range = address..<RemoteAddress(rawValue: end)
+    switch maps().flatMap({ CodeMapping.isWritable(range, in: $0) }) {
+    case false?: throw .badAddress
+    case true?: break
+    case nil:
+      if OwnReach.areDenied(bytes.count, at: address, of: thread.tid) { throw .badAddress }
+    }
     try memory.write(address, bytes: bytes)
   }
 

@@ -12,7 +12,9 @@ extension Receiver {
     if thread.process.mayBeOutOfReach {
       return slowly(notification) { attend(notification, call, thread) }
     }
-    let host = LookingCaller(thread, supervisor, notification)
+    let host = LookingCaller(thread, supervisor, notification) {
+      self.maps(of: thread, notification)
+    }
     var transaction = Transaction(
       call, notification.arguments, by: supervisor.caller(thread), names: supervisor.names,
       host: host)

@@ -37,7 +37,7 @@ extension Receiver {
         kernel = attending(attached, thread) { host throws(Errno) in
           host.comeWithinReach()
           return try thread.process.space.whileUnmapping { () throws(Errno) in
-            try attached.unmapSegment(at: address, table)
+            try SegmentFile.unmap(at: address, in: thread.tid, table, host: host)
           }
         }
       }
@@ -134,7 +134,7 @@ extension Receiver {
       return
     }
     guard case .unmap(let address, let table)? = transaction.segmentChange,
-      isAlone(thread.process), let maps = maps(of: thread),
+      isAlone(thread.process), let maps = maps(of: thread, notification),
       let found = SegmentFile.pieces(at: address, in: maps, table),
       let piece = found.pieces.first, found.pieces.count == 1,
       piece.lowerBound == address.rawValue, isWaiting(notification)
@@ -147,10 +147,12 @@ extension Receiver {
   }
 
   /// What a caller has mapped, kept open for the next one, which is mostly the same.
-  private func maps(of thread: PodThread) -> FileDescriptor? {
+  func maps(of thread: PodThread, _ notification: Notification) -> FileDescriptor? {
     let space = thread.process.space
     if let kept = keptMaps, kept.space === space { return kept.file.borrowed }
-    keptMaps = KeptMaps(of: space, thread.tid)
+    let opened = KeptMaps(of: space, thread.tid)
+    // Who still waits is who was opened.
+    keptMaps = isWaiting(notification) ? opened : nil
     return keptMaps?.file.borrowed
   }
 

@@ -102,6 +102,25 @@ struct SharedMemoryTests {
     }
   }
 
+  /// A traced program gets its segment by a socket that is there for a moment, to which everybody can connect.
+  @Test(
+    "who else connects for a segment gets none, and keeps nobody from it", .timeLimit(.minutes(5)))
+  func intruder() async throws {
+    let command = [
+      try TestPrograms.podrun(), "--backend", "ptrace", "--",
+      try await TestPrograms.path("shared_memory_attaches"), "200",
+    ]
+    for _ in 0..<5 {
+      let outcome = try await TestEnvironment.native.run(
+        try await TestPrograms.path("socket_intruder"), command, seconds: 60)
+      // Where it has found nothing, nothing is shown.
+      if outcome.status == .exited(77) { continue }
+      #expect(outcome.status == .exited(0), "\(outcome.output)")
+      return
+    }
+    Issue.record("there was nothing to connect to")
+  }
+
   private func segments() throws -> Int {
     var info = shm_info()
     let look: Int32 = 14

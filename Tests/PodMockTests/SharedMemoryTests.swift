@@ -155,7 +155,7 @@ struct SharedMemoryTests {
   func full() throws {
     let pod = kernel.makePod(names: 1...97)
     let process = pod.boot()
-    for _ in 0..<SegmentTable.Limits.segments {
+    for _ in 0..<SystemVLimits().segments {
       _ = try process.call(.shmget, 0, 1, Self.create).get()
     }
     #expect(process.call(.shmget, 0, 1, Self.create) == .failure(.noSpace))

@@ -190,6 +190,44 @@ struct TierTests {
     }
   }
 
+  /// Segments come to their users as descriptors, and what a process of another user has mapped only that may look at.
+  @Test(
+    "shared memory, where nobody takes descriptors or looks at processes of other users",
+    arguments: TestBackend.usual)
+  func sharedMemory(backend: TestBackend) async throws {
+    let program = try await TestPrograms.path("shared_memory")
+    for options in [["--engine"], Self.asUser + ["--deny", "pidfd_getfd"]] {
+      let outcome = try await TestEnvironment.native.run(
+        try await TestPrograms.path("tier"),
+        options + ["--", try TestPrograms.podrun()] + backend.options + ["--", program])
+      #expect(outcome.status == .exited(0), "\(outcome.output)")
+    }
+  }
+
+  @Test(
+    "limits of System V objects are the machine's, where they are emulated",
+    arguments: TestBackend.usual)
+  func limits(backend: TestBackend) async throws {
+    if getuid() != 0 { try Test.cancel("only root can set them") }
+    try TestPrograms.require("unshare")
+    let program = try await TestPrograms.path("object_limits")
+    let tier = try await TestPrograms.path("tier")
+    let set = """
+      cd /proc/sys/kernel && echo 5 >msgmni && echo 100 >msgmax && echo 200 >msgmnb && echo 10 25 7 4 >sem \
+      && echo 3 >shmmni && echo 8192 >shmmax && echo 4 >shmall && exec "$@"
+      """
+    let words = ["-i", "sh", "-c", set, "sh"]
+    let native = try await TestEnvironment.native.run("unshare", words + [program])
+    if native.output.contains("unshare failed") { try Test.cancel("\(native.output)") }
+    #expect(native.status == .exited(0), "\(native.output)")
+    // Without the privilege that an IPC namespace of the pod's own would need.
+    let outcome = try await TestEnvironment.native.run(
+      "unshare",
+      words + [tier, "--engine", "--", try TestPrograms.podrun()] + backend.options
+        + ["--", program])
+    #expect(outcome.status == .exited(0), "\(outcome.output)")
+  }
+
   @Test(
     "a pod in a pod is refused with the reason", arguments: TestBackend.usual, TestBackend.usual)
   func nested(outer: TestBackend, inner: TestBackend) async throws {

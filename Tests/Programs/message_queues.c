@@ -99,6 +99,9 @@ static void keys(void) {
   CHECK_EQUAL(state.msg_qbytes, 1000);
   FAILS(msgctl(id, IPC_STAT, (void *)8), EFAULT);
   FAILS(msgctl(id, IPC_SET, (void *)8), EFAULT);
+  void *sealed = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  FAILS(msgctl(id, IPC_STAT, sealed), EFAULT);
+  FAILS(msgctl(0, IPC_INFO, sealed), EFAULT);
   FAILS(msgctl(id, 77, &state), EINVAL);
   FAILS(msgctl(-1, IPC_STAT, &state), EINVAL);
   drop(id);
@@ -125,6 +128,13 @@ static void messages(void) {
   FAILS(msgrcv(id, &large, (size_t)-1, 0, IPC_NOWAIT), EINVAL);
   FAILS(msgrcv(-1, &large, 1, 0, IPC_NOWAIT), EINVAL);
   GETS_NOTHING(id, 0, IPC_NOWAIT, ENOMSG);
+  // What can't be put down is lost.
+  void *sealed = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  int other = make();
+  CHECK(put(other, 1, "lost", 0) == 0);
+  FAILS(msgrcv(other, sealed, 10, 0, 0), EFAULT);
+  GETS_NOTHING(other, 0, IPC_NOWAIT, ENOMSG);
+  drop(other);
   for (int i = 0; i < 2; i++) {
     CHECK(put(id, 3, "three", 0) == 0);
     CHECK(put(id, 1, "one", 0) == 0);

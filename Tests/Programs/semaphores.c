@@ -104,6 +104,9 @@ static void values(void) {
   FAILS(semctl(id, 0, GETALL, (union semun){.array = (void *)8}), EFAULT);
   FAILS(semctl(id, 0, IPC_STAT, (union semun){.buf = (void *)8}), EFAULT);
   FAILS(semctl(id, 0, IPC_SET, (union semun){.buf = (void *)8}), EFAULT);
+  void *sealed = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  FAILS(semctl(id, 0, GETALL, (union semun){.array = sealed}), EFAULT);
+  FAILS(semctl(id, 0, IPC_STAT, (union semun){.buf = sealed}), EFAULT);
   // All or nothing.
   struct sembuf two[2] = {{0, 5, 0}, {1, -3, IPC_NOWAIT}};
   FAILS(semop(id, two, 2), EAGAIN);

@@ -137,6 +137,12 @@ static void records(void) {
   FAILS(shmctl(id, 4711, NULL), EINVAL);
   FAILS(shmctl(id, -1, NULL), EINVAL);
   FAILS(shmctl(id, INT32_MIN, NULL), EINVAL);
+  // Memory that can only be read isn't written to.
+  char *sealed = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  CHECK_EQUAL(mprotect(sealed + PAGE, PAGE, PROT_READ), 0);
+  FAILS(shmctl(id, IPC_STAT, (void *)(sealed + PAGE)), EFAULT);
+  FAILS(shmctl(id, IPC_STAT, (void *)(sealed + PAGE - 8)), EFAULT);
+  CHECK_EQUAL(shmctl(id, IPC_STAT, (void *)(sealed + PAGE - sizeof s)), 0);
   // Nothing is written behind the record.
   char *pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   CHECK_EQUAL(munmap(pages + PAGE, PAGE), 0);

@@ -5,7 +5,9 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 enum { CLinux_MAXIMUM_DESCRIPTORS = 253 };  // SCM_MAX_FD of the kernel
 
@@ -18,6 +20,54 @@ static inline int CLinux_seqpacket_pair(int *a, int *b) {
     *b = fds[1];
   }
   return r;
+}
+
+// A SOCK_SEQPACKET socket that waits for connections under an abstract name that nobody has: the kernel chooses a NUL and five
+// digits, and `*address` is all of the address, with the family. Doesn't block.
+static inline int CLinux_listen(int backlog, uint64_t *address) {
+  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0)
+    return (int)CLinux_result(fd);
+  sa_family_t family = AF_UNIX;
+  struct sockaddr_storage name;
+  socklen_t size = sizeof name;
+  int r = bind(fd, (struct sockaddr *)&family, sizeof family);
+  if (r == 0)
+    r = getsockname(fd, (struct sockaddr *)&name, &size);
+  if (r == 0 && size != sizeof *address) {
+    errno = EPROTO;
+    r = -1;
+  }
+  if (r == 0)
+    r = listen(fd, backlog);
+  if (r != 0) {
+    r = (int)CLinux_result(r);
+    close(fd);
+    return r;
+  }
+  memcpy(address, &name, sizeof *address);
+  return fd;
+}
+
+// The next connection, and which process made it (SO_PEERCRED); -EAGAIN when there is none. accept4 and struct ucred are
+// hidden behind _GNU_SOURCE.
+static inline int CLinux_accept(int socket, int *process) {
+  int fd;
+  do
+    fd = (int)syscall(SYS_accept4, socket, NULL, NULL, SOCK_CLOEXEC);
+  while (fd < 0 && errno == EINTR);
+  if (fd < 0)
+    return (int)CLinux_result(fd);
+  struct { int pid; unsigned user, group; } peer;
+  socklen_t size = sizeof peer;
+  int r = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size);
+  if (r != 0) {
+    r = (int)CLinux_result(r);
+    close(fd);
+    return r;
+  }
+  *process = peer.pid;
+  return fd;
 }
 
 // sendmsg with SCM_RIGHTS: the CMSG_… macros are function-like. Never raises SIGPIPE; returns bytes

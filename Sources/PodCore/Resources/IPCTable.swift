@@ -148,7 +148,7 @@ public struct IPCTable<Object: IPCObject>: ~Copyable {
   private var lastIndex: Int32 = -1
   private var sequence: Int32 = 0
   /// How many objects there may be at one time: `ENOSPC` beyond.
-  public let limit: Int
+  public internal(set) var limit: Int
   /// How many objects there are.
   public private(set) var count = 0
   /// The highest index in use; nil when there is no object. What the `*_INFO` commands answer.

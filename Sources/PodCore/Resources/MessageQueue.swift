@@ -13,17 +13,11 @@ public enum MessageQueue {
   ]
 }
 
-/// What a pod may have of message queues: the kernel's defaults, and a bound on all messages together, which the kernel
-/// counts as memory of their senders.
+/// What a pod may have of messages besides ``SystemVLimits``: a bound on all of them together, which the kernel counts as memory
+/// of their senders.
 ///
 /// Source: include/uapi/linux/msg.h.
 enum MessageLimits {
-  /// Queues (`MSGMNI`).
-  static let queues = 32_000
-  /// The bytes of a message (`MSGMAX`).
-  static let message = 8_192
-  /// The bytes in a queue, unless it is given more (`MSGMNB`).
-  static let queue: UInt64 = 16_384
   /// The bytes of all messages of the pod, with what each one takes besides: `ENOMEM` beyond.
   static let bytes = 256 << 20
   /// What a message takes besides its text.
@@ -94,7 +88,7 @@ final class MessageQueueObject: IPCObject {
   private var first = 0
   private(set) var bytes: UInt64 = 0
   private(set) var count: UInt64 = 0
-  var capacity = MessageLimits.queue
+  var capacity: UInt64
   var lastSender: Int32 = 0
   var lastReceiver: Int32 = 0
   var sendTime: Int64 = 0
@@ -103,7 +97,9 @@ final class MessageQueueObject: IPCObject {
   var receivers: [IPCWait] = []
   var senders: [IPCWait] = []
 
-  init(_ permissions: IPCPermissions) { self.permissions = permissions }
+  init(_ permissions: IPCPermissions, capacity: UInt64) {
+    (self.permissions, self.capacity) = (permissions, capacity)
+  }
 
   /// Source: ipc/msg.c, `msg_fits_inqueue`.
   func hasRoom(for message: Message) -> Bool {
@@ -256,10 +252,10 @@ extension SystemVObjects.State {
   /// `IPC_SET`. Source: ipc/msg.c, `msgctl_down`.
   mutating func set(
     _ queue: MessageQueueObject, user: UInt32, group: UInt32, mode: UInt32, capacity: UInt64,
-    _ credentials: CallerCredentials
+    _ credentials: CallerCredentials, _ limits: SystemVLimits
   ) throws(Errno) {
     try queue.permissions.checkOwner(credentials)
-    if capacity > MessageLimits.queue,
+    if capacity > limits.queue,
       !credentials.capabilities.contains(CallerCredentials.resources)
     {
       throw .notPermitted
@@ -281,9 +277,11 @@ struct GetMessageQueue: Wrapper {
   func preamble(_ transaction: inout Transaction) throws(Errno) {
     let (key, flags) = (transaction.arguments.int(0), transaction.arguments.int(1))
     let credentials = try transaction.host.credentials(of: transaction.caller)
+    let limits = transaction.host.segmentHost.limits
     let id = try transaction.changeObjects(.allocate, on: key) { state throws(Errno) in
-      try state.queues.get(key: key, flags: flags, by: credentials) { permissions in
-        MessageQueueObject(permissions)
+      state.queues.limit = limits.queues
+      return try state.queues.get(key: key, flags: flags, by: credentials) { permissions in
+        MessageQueueObject(permissions, capacity: limits.queue)
       }.permissions.id
     }
     transaction.result = .success(Int(id))
@@ -299,7 +297,7 @@ struct SendMessage: Wrapper {
     let address = RemoteAddress(rawValue: transaction.arguments[1])
     let size = transaction.arguments[2]
     let type = try transaction.read(Int64.self, at: address)
-    guard size <= UInt64(MessageLimits.message), id >= 0, type >= 1 else {
+    guard size <= UInt64(transaction.host.segmentHost.limits.message), id >= 0, type >= 1 else {
       throw .invalidArgument
     }
     let text = try transaction.readBytes(Int(size), at: address.advanced(by: 8))
@@ -388,8 +386,9 @@ struct ReceiveMessage: Wrapper {
       throw .invalidArgument
     }
     // The kernel reads there first what it is about to overwrite.
+    let limits = transaction.host.segmentHost.limits
     _ = try transaction.readBytes(
-      min(room, MessageLimits.message), at: RemoteAddress(rawValue: transaction.arguments[1]))
+      min(room, limits.message), at: RemoteAddress(rawValue: transaction.arguments[1]))
     let message = try transaction.changeObjects(.lookUp, on: id) { state throws(Errno) in
       let queue = try state.queues.object(id)
       try queue.permissions.check(0o444, by: credentials)
@@ -437,10 +436,14 @@ struct ControlMessageQueue: Wrapper {
     let address = RemoteAddress(rawValue: transaction.arguments[2])
     guard id >= 0, command >= 0 else { throw .invalidArgument }
     let credentials = try transaction.host.credentials(of: transaction.caller)
+    let limits = transaction.host.segmentHost.limits
     switch command {
     case IPCLimits.info, Self.totals:
       let (record, highest) = try transaction.changeObjects(.lookUp, on: id) { state in
-        (Self.information(state, isTotal: command == Self.totals), state.queues.highestIndex ?? 0)
+        (
+          Self.information(state, limits, isTotal: command == Self.totals),
+          state.queues.highestIndex ?? 0
+        )
       }
       try transaction.write(bytes: record, to: address)
       transaction.result = .success(Int(highest))
@@ -463,7 +466,8 @@ struct ControlMessageQueue: Wrapper {
         try state.set(
           queue, user: record.word(at: 4), group: record.word(at: 8), mode: record.word(at: 20),
           // An int to the kernel.
-          capacity: UInt64(bitPattern: Int64(Int32(bitPattern: record.word(at: 88)))), credentials)
+          capacity: UInt64(bitPattern: Int64(Int32(bitPattern: record.word(at: 88)))), credentials,
+          limits)
       }
       transaction.result = .success(0)
     case IPCLimits.remove:
@@ -488,16 +492,17 @@ struct ControlMessageQueue: Wrapper {
   }
 
   private static func information(
-    _ state: borrowing SystemVObjects.State, isTotal: Bool
+    _ state: borrowing SystemVObjects.State, _ limits: SystemVLimits, isTotal: Bool
   ) -> [UInt8] {
-    let (queues, queue) = (Int32(MessageLimits.queues), Int32(MessageLimits.queue))
+    let usual = SystemVLimits()
+    let (queues, queue) = (Int32(usual.queues), Int32(usual.queue))
     let bytes = state.messageBytes - state.messages * MessageLimits.overhead
     var record = IPCRecord(size: 32)
     record.add(isTotal ? Int32(state.queues.count) : queues * (queue / 1024))  // msgpool
     record.add(isTotal ? Int32(clamping: state.messages) : queue)  // msgmap
-    record.add(Int32(MessageLimits.message))  // msgmax
-    record.add(queue)  // msgmnb
-    record.add(queues)  // msgmni
+    record.add(Int32(limits.message))  // msgmax
+    record.add(Int32(limits.queue))  // msgmnb
+    record.add(Int32(limits.queues))  // msgmni
     record.add(Int32(16))  // msgssz
     record.add(isTotal ? Int32(clamping: bytes) : queue)  // msgtql
     record.add(UInt16.max)  // msgseg

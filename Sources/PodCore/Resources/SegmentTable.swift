@@ -9,18 +9,6 @@ import SystemPackage
 ///
 /// Source: ipc/shm.c; shmget(2), shmctl(2), shmop(2).
 public final class SegmentTable: Sendable {
-  /// What the kernel's defaults are.
-  ///
-  /// Source: include/uapi/linux/shm.h.
-  public enum Limits {
-    /// `SHMMNI`: how many segments there can be.
-    public static let segments = 4096
-    /// `SHMMAX`: the largest one, in bytes.
-    public static let bytes = UInt64.max - 1 << 24
-    /// `SHMALL`: all of them together, in pages.
-    public static let pages = UInt64.max - 1 << 24
-  }
-
   /// One segment.
   final class Segment: IPCObject {
     var permissions: IPCPermissions
@@ -58,7 +46,7 @@ public final class SegmentTable: Sendable {
   public static let pageSize: UInt64 = 4096
 
   private struct State: ~Copyable {
-    var segments = IPCTable<Segment>(limit: Limits.segments)
+    var segments = IPCTable<Segment>(limit: Int(IPCLimits.objects))
     var byMemory: [UInt64: Segment] = [:]
     var pages: UInt64 = 0
     /// Bytes that each user has locked.
@@ -154,19 +142,20 @@ public final class SegmentTable: Sendable {
   /// - Returns: Its id.
   func get(
     key: Int32, size: UInt64, flags: Int32, by caller: CallerCredentials, _ process: Int32,
-    now: Int64, checkMemory: (UInt64) throws(Errno) -> Void,
+    now: Int64, limits: SystemVLimits, checkMemory: (UInt64) throws(Errno) -> Void,
     largeMemory: (SegmentRequest) throws(Errno) -> any SegmentMemory
   ) throws(Errno) -> Int32 {
     try change { state throws(Errno) -> Int32 in
       var pages = state.pages
+      state.segments.limit = limits.segments
       let segment = try state.segments.get(key: key, flags: flags, by: caller) {
         found throws(Errno) in
         if found.size < size { throw .invalidArgument }
       } make: { permissions throws(Errno) -> Segment in
         let (rounded, overflow) = size.addingReportingOverflow(Self.pageSize - 1)
-        if size < 1 || size > Limits.bytes { throw .invalidArgument }
+        if size < 1 || size > limits.segment { throw .invalidArgument }
         let (sum, isTooMuch) = pages.addingReportingOverflow(rounded / Self.pageSize)
-        if overflow || isTooMuch || sum > Limits.pages { throw .noSpace }
+        if overflow || isTooMuch || sum > limits.pages { throw .noSpace }
         let isLarge = flags & SharedMemory.largePages != 0
         let segment = Segment(
           permissions, size: size,

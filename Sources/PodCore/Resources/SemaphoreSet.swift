@@ -13,19 +13,11 @@ public enum SemaphoreSet {
   ]
 }
 
-/// What a pod may have of semaphores: the kernel's defaults, but for the number of all, and of what is to be undone, which the
-/// kernel counts as memory of those who ask for them.
+/// What a pod may have of semaphores besides ``SystemVLimits``: what is to be undone, which the kernel counts as memory of those
+/// who ask for it.
 ///
 /// Source: include/uapi/linux/sem.h.
 enum SemaphoreLimits {
-  /// Sets (`SEMMNI`).
-  static let sets = 32_000
-  /// The semaphores of a set (`SEMMSL`).
-  static let perSet = 32_000
-  /// The semaphores of all sets (`SEMMNS`).
-  static let semaphores = 4_194_304
-  /// The operations of a call (`SEMOPM`).
-  static let operations = 500
   /// The highest value (`SEMVMX`), and the largest adjustment (`SEMAEM`).
   static let value: Int32 = 32_767
   /// The semaphores of one set that a process wants adjusted, together with those of other sets: `ENOMEM` beyond.
@@ -290,17 +282,19 @@ struct GetSemaphoreSet: Wrapper {
   func preamble(_ transaction: inout Transaction) throws(Errno) {
     let (key, flags) = (transaction.arguments.int(0), transaction.arguments.int(2))
     let count = Int(transaction.arguments.int(1))
-    guard (0...SemaphoreLimits.perSet).contains(count) else { throw .invalidArgument }
+    let limits = transaction.host.segmentHost.limits
+    guard count >= 0, count <= limits.perSet else { throw .invalidArgument }
     let credentials = try transaction.host.credentials(of: transaction.caller)
     let id = try transaction.changeObjects(.allocate, on: key) { state throws(Errno) in
       let used = state.semaphores
+      state.sets.limit = limits.sets
       let before = state.sets.count
       let set = try state.sets.get(key: key, flags: flags, by: credentials) {
         set throws(Errno) in
         if count > set.semaphores.count { throw .invalidArgument }
       } make: { permissions throws(Errno) in
         if count == 0 { throw .invalidArgument }
-        if used + count > SemaphoreLimits.semaphores { throw .noSpace }
+        if used + count > limits.semaphores { throw .noSpace }
         return SemaphoreSetObject(permissions, count: count)
       }
       if state.sets.count > before { state.semaphores += count }
@@ -325,7 +319,7 @@ struct OperateSemaphores: Wrapper {
       )
     }
     let count = UInt64(UInt32(truncatingIfNeeded: transaction.arguments[2]))
-    if count > UInt64(SemaphoreLimits.operations) { throw .argListTooLong }
+    if count > UInt64(transaction.host.segmentHost.limits.operations) { throw .argListTooLong }
     if count < 1 { throw .invalidArgument }
     let operations = try Self.operations(Int(count), &transaction)
     if id < 0 { throw .invalidArgument }
@@ -412,10 +406,14 @@ struct ControlSemaphoreSet: Wrapper {
     let address = RemoteAddress(rawValue: transaction.arguments[3])
     guard id >= 0 else { throw .invalidArgument }
     let credentials = try transaction.host.credentials(of: transaction.caller)
+    let limits = transaction.host.segmentHost.limits
     switch command {
     case IPCLimits.info, Command.totals:
       let (record, highest) = try transaction.changeObjects(.lookUp, on: id) { state in
-        (Self.information(state, isTotal: command == Command.totals), state.sets.highestIndex ?? 0)
+        (
+          Self.information(state, limits, isTotal: command == Command.totals),
+          state.sets.highestIndex ?? 0
+        )
       }
       try transaction.write(bytes: record, to: address)
       transaction.result = .success(Int(highest))
@@ -536,18 +534,17 @@ struct ControlSemaphoreSet: Wrapper {
   }
 
   private static func information(
-    _ state: borrowing SystemVObjects.State, isTotal: Bool
+    _ state: borrowing SystemVObjects.State, _ limits: SystemVLimits, isTotal: Bool
   ) -> [UInt8] {
-    let all = Int32(SemaphoreLimits.semaphores)
-    let operations = Int32(SemaphoreLimits.operations)
+    let usual = SystemVLimits()
     var record = IPCRecord(size: 40)
-    record.add(all)  // semmap
-    record.add(Int32(SemaphoreLimits.sets))  // semmni
-    record.add(all)  // semmns
-    record.add(all)  // semmnu
-    record.add(Int32(SemaphoreLimits.perSet))  // semmsl
-    record.add(operations)  // semopm
-    record.add(operations)  // semume
+    record.add(Int32(usual.semaphores))  // semmap
+    record.add(Int32(limits.sets))  // semmni
+    record.add(Int32(limits.semaphores))  // semmns
+    record.add(Int32(usual.semaphores))  // semmnu
+    record.add(Int32(limits.perSet))  // semmsl
+    record.add(Int32(limits.operations))  // semopm
+    record.add(Int32(usual.operations))  // semume
     record.add(isTotal ? Int32(state.sets.count) : 20)  // semusz
     record.add(SemaphoreLimits.value)  // semvmx
     record.add(isTotal ? Int32(state.semaphores) : SemaphoreLimits.value)  // semaem

@@ -29,6 +29,8 @@ public enum SharedMemory {
 public protocol SegmentHost {
   /// How many bytes the caller may lock (`RLIMIT_MEMLOCK`).
   var lockedMemoryLimit: UInt64 { get }
+  /// How much there may be, of all kinds of objects.
+  var limits: SystemVLimits { get }
   /// Makes the bytes of a segment, zero.
   ///
   /// - Throws: `.noMemory`; `.invalidArgument` when there are no pages of the size; `.notPermitted` when the caller may
@@ -50,7 +52,7 @@ struct FindSegment: Wrapper {
     let id = try transaction.step(.allocate, on: arguments.int(0)) { transaction throws(Errno) in
       try transaction.names.segments.get(
         key: arguments.int(0), size: arguments.b, flags: arguments.int(2), by: caller, process,
-        now: WallClock.now,
+        now: WallClock.now, limits: host.limits,
         checkMemory: { (size) throws(Errno) in try host.checkMemory(for: size) },
         largeMemory: { (request) throws(Errno) in try host.makeMemory(request) })
     }
@@ -153,7 +155,7 @@ struct ControlSegment: Wrapper {
     var result = 0
     switch command {
     case IPCLimits.info:
-      try transaction.write(bytes: Self.limits, to: buffer)
+      try transaction.write(bytes: Self.record(of: host.limits), to: buffer)
       result = Int(table.usage(countsResident: false).highestIndex)
     case Command.info:
       let usage = table.usage(countsResident: true)
@@ -202,15 +204,15 @@ struct ControlSegment: Wrapper {
   }
 
   /// struct shminfo64.
-  private static let limits: [UInt8] = {
+  private static func record(of limits: SystemVLimits) -> [UInt8] {
     var record = IPCRecord(size: 72)
-    record.add(SegmentTable.Limits.bytes)
+    record.add(limits.segment)
     record.add(UInt64(1))
-    record.add(UInt64(SegmentTable.Limits.segments))
-    record.add(UInt64(SegmentTable.Limits.segments))
-    record.add(SegmentTable.Limits.pages)
+    record.add(UInt64(limits.segments))
+    record.add(UInt64(limits.segments))
+    record.add(limits.pages)
     return record.bytes
-  }()
+  }
 
   private static let usageSize = 48
 

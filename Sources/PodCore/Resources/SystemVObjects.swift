@@ -10,11 +10,11 @@ internal import SystemPackage
 /// Source: svipc(7); ipc/msg.c, ipc/sem.c.
 public final class SystemVObjects: Sendable {
   struct State: ~Copyable {
-    var queues = IPCTable<MessageQueueObject>(limit: MessageLimits.queues)
+    var queues = IPCTable<MessageQueueObject>(limit: Int(IPCLimits.objects))
     /// The bytes and numbers of all messages.
     var messageBytes = 0
     var messages = 0
-    var sets = IPCTable<SemaphoreSetObject>(limit: SemaphoreLimits.sets)
+    var sets = IPCTable<SemaphoreSetObject>(limit: Int(IPCLimits.objects))
     var semaphores = 0
     /// What is to be undone at the end of processes.
     var undo: [VirtualName<ProcessID>: UndoList] = [:]
