@@ -19,11 +19,18 @@ struct CallRules: Sendable {
   /// - Throws: What ``FilterRules/program()`` throws.
   init(_ setup: PodSetup, _ stops: PtraceBackend.Stops) throws(Errno) {
     rules = BoundaryFilter.rules(
-      for: setup.names.boundary, interposers: setup.names.interposers, interposed: .trace(0),
+      for: setup.names.boundary, interposers: setup.names.interposers,
+      watched: Self.watched(in: setup.names), interposed: .trace(0),
       reportsRefusals: setup.configuration.tracesCalls, isIdle: setup.names.paths.isIdle)
     mayDoWithout = stops != .filtered
     obstacle = Self.obstacle(stops)
     filter = stops == .everyCall || obstacle != nil ? nil : try rules.program().bytes
+  }
+
+  /// Calls in which no name crosses and whose beginning has to be seen: semtimedop ends at any wake-up, and goes on for the
+  /// rest of its time (``InterruptedWait``).
+  static func watched(in names: PodNames) -> Set<Syscall> {
+    names.objects == .kernel ? [.semtimedop] : []
   }
 
   /// Why there is no filter here when one is wanted.

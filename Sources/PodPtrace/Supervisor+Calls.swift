@@ -141,7 +141,12 @@ extension Supervisor {
       call, CallArguments(tracee.registers), by: tracee.caller, names: names, host: host)
     // A call that our filter doesn't stop at was stopped by one of the program's own, which has no tracer.
     if transaction.row == nil, !names.interposers.contains(where: { $0.calls.contains(call) }) {
-      return answer(tracee, .failure(.noFunction))
+      guard CallRules.watched(in: names).contains(call) else {
+        return answer(tracee, .failure(.noFunction))
+      }
+      let isThere =
+        tracee.position != .exit || begin(tracee, call, transaction.arguments)
+      return isThere ? resume(tracee) : answer(tracee, .failure(.badAddress))
     }
     let decision = transaction.enter()
     if tracee.lost != nil {
