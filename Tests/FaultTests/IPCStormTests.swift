@@ -13,7 +13,11 @@ import Testing
 @Suite("Storms of IPC", .serialized)
 struct IPCStormTests {
   /// The keys that the programs use, which the host has too.
-  private static let keys = 0x5044_0000..<0x5044_0004
+  private static let keys: Range<Int> = {
+    let first = Int.random(in: 0x1000_0000...0x7000_0000)
+    return first..<first + 4
+  }()
+  private static var key: String { "\(keys.lowerBound)" }
   /// What the host's objects hold.
   private static let hostMark: Int32 = 32_767
   private static let time = Amount.of(1_500, long: 20_000)
@@ -106,7 +110,7 @@ struct IPCStormTests {
         group.addTask {
           try await withPod(backend: backend.backend) { pod in
             let result = try await pod.run(
-              .path(program), arguments: ["\(mark * 1000)", "\(Self.time)"],
+              .path(program), arguments: ["\(mark * 1000)", "\(Self.time)", Self.key],
               platformOptions: options, output: .string(limit: 4096), error: .combinedWithOutput)
             #expect(result.terminationStatus == .exited(0), "\(result.standardOutput)")
             print("\(backend): storm \(mark): \(result.standardOutput)", terminator: "")
@@ -151,7 +155,7 @@ struct IPCStormTests {
         group.addTask {
           let command = asUser + backend.options + ["--", program]
           let outcome = try await TestEnvironment.native.run(
-            command[0], Array(command.dropFirst()) + ["\(mark * 1000)", "\(Self.time)"],
+            command[0], Array(command.dropFirst()) + ["\(mark * 1000)", "\(Self.time)", Self.key],
             seconds: 120)
           #expect(outcome.status == .exited(0), "\(outcome.output)")
           print("\(backend): host \(mark): \(outcome.output)", terminator: "")
@@ -163,7 +167,7 @@ struct IPCStormTests {
         var kills = 0
         while ContinuousClock.now < end {
           let command =
-            asUser + backend.options + ["--", program, "\(4000 + kills % 1000)", "60000"]
+            asUser + backend.options + ["--", program, "\(4000 + kills % 1000)", "60000", Self.key]
           _ = try await Subprocess.run(
             command[0].contains("/") ? .path(FilePath(command[0])) : .name(command[0]),
             arguments: Arguments(Array(command.dropFirst())), workingDirectory: "/", input: .none,
@@ -181,7 +185,7 @@ struct IPCStormTests {
     expectUntouched(old)
     print("\(backend): \(kills) host programs killed")
     // What the killed ones have left in /dev/shm the next pod of the user removes.
-    let command = asUser + backend.options + ["--", program, "77", "50"]
+    let command = asUser + backend.options + ["--", program, "77", "50", Self.key]
     let last = try await TestEnvironment.native.run(command[0], Array(command.dropFirst()))
     #expect(last.status == .exited(0), "\(last.output)")
     let isOver = await eventually { Leftovers.all(of: user).isEmpty }
@@ -204,7 +208,8 @@ struct IPCStormTests {
       try await withPod(backend: backend.backend) { pod in
         _ = try await pod.launch(
           try LaunchRequest(
-            .path(program), arguments: ["\(round + 1)", "60000"], options: options, input: .none,
+            .path(program), arguments: ["\(round + 1)", "60000", Self.key], options: options,
+            input: .none,
             output: .discard, error: .discard))
         // Who waits when the pod ends is never answered.
         _ = try await pod.launch(
