@@ -29,7 +29,9 @@ enum InterruptedWait {
   static func limit(of call: Syscall, _ arguments: CallArguments) -> Limit? {
     switch call {
     case .epoll_wait, .epoll_pwait: arguments.int(3) < 0 ? .forever : nil
-    case .epoll_pwait2, .semtimedop: arguments[3] == 0 ? .forever : nil
+    case .epoll_pwait2: arguments[3] == 0 ? .forever : nil
+    case .semtimedop:
+      arguments[3] == 0 ? .forever : .until(RemoteAddress(rawValue: arguments[3]))
     case .io_getevents, .io_pgetevents: arguments[4] == 0 ? .forever : nil
     case .semop: .forever
     case .rt_sigtimedwait:
@@ -40,9 +42,13 @@ enum InterruptedWait {
 }
 
 extension Tracee {
-  /// Before a signal is delivered: lets the wait go on that it has ended, unless it has a handler. One with a time limit waits
-  /// for all of it again, but is over at the first signal after that.
-  func goOnWaiting() {
+  /// Before a signal is delivered: lets the wait go on that it has ended, unless it has a handler, or has stopped the
+  /// thread. One whose time limit the kernel keeps waits for all of it again, but is over at the first signal after that.
+  ///
+  /// Source: signal(7), "Interruption of system calls and library functions by stop signals".
+  func goOnWaiting(after signal: Int32) {
+    if stops(at: signal) { hasStopped = true }
+    if hasStopped { return }
     guard var registers = try? Registers(of: tid), registers.resultError == .interrupted,
       let call = UInt16(exactly: registers.syscallNumber).flatMap({ Syscall(rawValue: $0) }),
       let limit = InterruptedWait.limit(of: call, CallArguments(registers))
@@ -58,6 +64,17 @@ extension Tracee {
     }
     registers.setResult(error: error)
     try? registers.set(to: tid)
+  }
+
+  /// Whether a signal stops the thread. One that has a handler doesn't, but ends the wait as well.
+  private func stops(at signal: Int32) -> Bool {
+    switch signal {
+    case SIGSTOP: return true
+    case SIGTSTP, SIGTTIN, SIGTTOU:
+      let ignored = ProcessStatus.mask("SigIgn", of: tid) ?? 0
+      return ignored & 1 << UInt64(signal - 1) == 0
+    default: return false
+    }
   }
 
   private func duration(at address: RemoteAddress) -> Duration? {

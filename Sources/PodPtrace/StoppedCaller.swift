@@ -87,7 +87,9 @@ final class StoppedCaller: TransactionHost, MappingHost {
   func prepareSleep(for time: Duration?) throws(Errno) -> Sleep? {
     var limit: RemoteAddress?
     if let time {
-      let (seconds, attoseconds) = time.components
+      // It may have begun to wait before.
+      let left = max(time - tracee.began.duration(to: .now), .zero)
+      let (seconds, attoseconds) = left.components
       let words = [seconds, attoseconds / 1_000_000_000]
       limit = try words.withUnsafeBytes { bytes in
         Result { () throws(Errno) in try scratch(bytes) }

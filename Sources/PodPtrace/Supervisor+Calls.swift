@@ -130,6 +130,7 @@ extension Supervisor {
       tracee.began = .now
     }
     tracee.goesOn = nil
+    tracee.hasStopped = false
     if initHasZombies { reapGone(childrenOf: ProcessTable.initial) }
     if tracee.process.mayBeOutOfReach {
       tracee.comeWithinReach(self)

@@ -294,7 +294,7 @@ final class Supervisor {
         _ = CLinux_ptrace_setsiginfo(tracee.tid, &info)
       }
     }
-    tracee.goOnWaiting()
+    tracee.goOnWaiting(after: signal)
     resume(tracee, signal: signal)
   }
 

@@ -130,6 +130,8 @@ final class Tracee {
   /// When its wait with a time limit began, and which one is made again that had begun then.
   var began = ContinuousClock.now
   var goesOn: Syscall?
+  /// Whether a signal has stopped it since its call began.
+  var hasStopped = false
 
   /// The thread's own signal mask while it makes calls for us.
   var heldMask: UInt64?

@@ -39,12 +39,18 @@ extension Receiver {
   /// - Throws: What the kernel says: the caller may have no descriptor left.
   func bringWords(to notification: Notification) throws(Errno) -> Int32? {
     let words = try supervisor.waitWords()
-    while true {
-      let added = CLinux_seccomp_add_descriptor(
-        listener, notification.id, words.descriptor, 0, UInt32(O_CLOEXEC), 0)
-      if added >= 0 { return added }
-      if added == -ENOENT { return nil }
-      if added != -EINTR { throw Errno(rawValue: -added) }
+    let add = { [listener] () -> Int32 in
+      var added: Int32
+      repeat {
+        added = CLinux_seccomp_add_descriptor(
+          listener, notification.id, words.descriptor, 0, UInt32(O_CLOEXEC), 0)
+      } while added == -EINTR
+      return added
     }
+    var added = add()
+    if added == -EMFILE { added = beyondLimit(notification, add) }
+    if added == -ENOENT { return nil }
+    if added < 0 { throw Errno(rawValue: -added) }
+    return added
   }
 }

@@ -187,8 +187,11 @@ extension Receiver {
     }
     let added = add()
     if added < 0 { thread.process.space.giveBack(descriptor: number) }
-    guard added == -EMFILE, isHeld else { return added }
-    // Natively the call needs no descriptor: the limit is put up for so long, where it can be.
+    return added == -EMFILE && isHeld ? beyondLimit(notification, add) : added
+  }
+
+  /// Gives the caller a descriptor for a call that natively needs none: its limit is put up for so long, where it can be.
+  func beyondLimit(_ notification: Notification, _ add: () -> Int32) -> Int32 {
     let limit = ProcessDescriptors.limit(of: notification.tid)
     guard limit < .max, isWaiting(notification),
       ProcessDescriptors.setLimit(of: notification.tid, to: limit + 1)

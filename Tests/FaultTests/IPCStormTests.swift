@@ -185,7 +185,7 @@ struct IPCStormTests {
     expectUntouched(old)
     print("\(backend): \(kills) host programs killed")
     // What the killed ones have left in /dev/shm the next pod of the user removes.
-    let command = asUser + backend.options + ["--", program, "77", "50", Self.key]
+    let command = asUser + backend.options + ["--", program, "77", "1000", Self.key]
     let last = try await TestEnvironment.native.run(command[0], Array(command.dropFirst()))
     #expect(last.status == .exited(0), "\(last.output)")
     let isOver = await eventually { Leftovers.all(of: user).isEmpty }

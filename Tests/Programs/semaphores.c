@@ -1,5 +1,6 @@
 // System V semaphores: what semget(2), semop(2) and semctl(2) say.
 #include "ipc_waiting.h"
+#include <sys/resource.h>
 #include <sys/sem.h>
 
 union semun {
@@ -141,6 +142,38 @@ static void values(void) {
   drop(id);
 }
 
+// A program whose first operation waits, and that has no descriptor left.
+static int full(int id) {
+  struct rlimit limit, after;
+  CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+  limit.rlim_cur = 20;
+  CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+  while (dup(0) >= 0) {
+  }
+  CHECK_EQUAL(errno, EMFILE);
+  CHECK(op(id, 0, -1, 0) == 0);
+  CHECK(getrlimit(RLIMIT_NOFILE, &after) == 0);
+  CHECK(after.rlim_cur == limit.rlim_cur && after.rlim_max == limit.rlim_max);
+  FAILS(dup(0), EMFILE);
+  return 0;
+}
+
+static void without_descriptors(const char *program) {
+  int id = make(1);
+  char word[16];
+  sprintf(word, "%d", id);
+  pid_t child = fork();
+  CHECK(child >= 0);
+  if (child == 0) {
+    execl(program, program, "full", word, (char *)NULL);
+    _exit(1);
+  }
+  UNTIL(semctl(id, 0, GETNCNT) == 1);
+  CHECK(op(id, 0, 1, 0) == 0);
+  reap_ok(child);
+  drop(id);
+}
+
 static void waits(void) {
   int id = make(3);
   // Another process brings it.
@@ -277,6 +310,24 @@ static void signals(void) {
       CHECK_EQUAL(semctl(id, 0, GETNCNT), 0);
     }
   }
+  // Who ignores a signal isn't woken by it, and waits no longer for that.
+  CHECK(signal(SIGUSR1, SIG_IGN) != SIG_ERR);
+  pid_t sender = fork();
+  if (sender == 0) {
+    for (int i = 0; i < 20; i++) {
+      pause_ms(10);
+      CHECK(kill(self, SIGUSR1) == 0);
+    }
+    _exit(0);
+  }
+  struct sembuf never = {0, -1, 0};
+  struct timespec begin, end, limit = {0, 300000000};
+  clock_gettime(CLOCK_MONOTONIC, &begin);
+  FAILS(semtimedop(id, &never, 1, &limit), EAGAIN);
+  clock_gettime(CLOCK_MONOTONIC, &end);
+  long waited = (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
+  CHECK(waited >= 299 && waited < 10000);
+  reap_ok(sender);
   // A handler that leaves the wait takes nothing along.
   ipc_handle(SIGUSR2, ipc_leave, SA_NODEFER);
   for (int round = 0; round < 5; round++) {
@@ -589,6 +640,8 @@ int main(int argc, char **argv) {
     CHECK_EQUAL(get(atoi(argv[2]), 1), 4);
     return 0;
   }
+  if (argc > 2 && strcmp(argv[1], "full") == 0) return full(atoi(argv[2]));
+  without_descriptors(argv[0]);
   keys();
   values();
   waits();
