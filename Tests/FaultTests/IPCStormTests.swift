@@ -98,8 +98,9 @@ struct IPCStormTests {
 
   @Test(
     "pods of one host program and the host don't see or touch each other's objects, and leave nothing",
-    .timeLimit(.minutes(5)), arguments: TestBackend.usual)
-  func oneHost(backend: TestBackend) async throws {
+    .timeLimit(.minutes(5)), arguments: TestBackend.usual, PodConfiguration.SystemVProvider.each)
+  func oneHost(backend: TestBackend, provider: PodConfiguration.SystemVProvider) async throws {
+    let configuration = try provider.configured()
     let program = FilePath(try await TestPrograms.path("ipc_storm"))
     let options = users
     let before = OwnUse()
@@ -108,12 +109,13 @@ struct IPCStormTests {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for mark in 1...3 {
         group.addTask {
-          try await withPod(backend: backend.backend) { pod in
+          try await withPod(configuration, backend: backend.backend) { pod in
             let result = try await pod.run(
               .path(program), arguments: ["\(mark * 1000)", "\(Self.time)", Self.key],
               platformOptions: options, output: .string(limit: 4096), error: .combinedWithOutput)
             #expect(result.terminationStatus == .exited(0), "\(result.standardOutput)")
-            print("\(backend): storm \(mark): \(result.standardOutput)", terminator: "")
+            print(
+              "\(backend), \(provider): storm \(mark): \(result.standardOutput)", terminator: "")
             #expect(await pod.settledDisagreements() == [])
           }
         }
@@ -195,8 +197,9 @@ struct IPCStormTests {
 
   @Test(
     "pods that end in the middle of everything leave the host program as it was",
-    .timeLimit(.minutes(10)), arguments: TestBackend.usual)
-  func manyPods(backend: TestBackend) async throws {
+    .timeLimit(.minutes(10)), arguments: TestBackend.usual, PodConfiguration.SystemVProvider.each)
+  func manyPods(backend: TestBackend, provider: PodConfiguration.SystemVProvider) async throws {
+    let configuration = try provider.configured()
     let program = FilePath(try await TestPrograms.path("ipc_storm"))
     let options = users
     let warmUp = 8
@@ -205,7 +208,7 @@ struct IPCStormTests {
     for round in 0..<count {
       // What a host program keeps once it has had a pod or a few: threads of the pool, memory of the allocator.
       if round == warmUp { before = OwnUse() }
-      try await withPod(backend: backend.backend) { pod in
+      try await withPod(configuration, backend: backend.backend) { pod in
         _ = try await pod.launch(
           try LaunchRequest(
             .path(program), arguments: ["\(round + 1)", "60000", Self.key], options: options,
@@ -224,7 +227,9 @@ struct IPCStormTests {
       return now.descriptors <= before.descriptors && now.threads <= before.threads
     }
     let after = OwnUse()
-    print("\(backend): \(count - warmUp) pods ended in a storm: \(before) before, \(after) after")
+    print(
+      "\(backend), \(provider): \(count - warmUp) pods ended in a storm: \(before) before, \(after) after"
+    )
     #expect(isGivenBack, "\(before), then \(after): \(after.more(than: before))")
     #expect(after.memory < before.memory + 16 * 1024, "\(before), then \(after)")
     if let user = options.userID { #expect(Leftovers.all(of: user) == []) }
