@@ -84,7 +84,7 @@ let package = Package(
 
     .target(
       name: "PodTestSupport",
-      dependencies: ["PodCore", "PodPtrace", "PodSeccomp", subprocess, system],
+      dependencies: ["PodCore", "PodLinux", "PodPtrace", "PodSeccomp", subprocess, system],
       path: "Tests/PodTestSupport", swiftSettings: strict),
     // A program under test that has to be Swift; the others are C files, which the tests compile.
     .executableTarget(name: "contended-mutex", path: "Tests/Programs/contended-mutex"),

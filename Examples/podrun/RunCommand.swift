@@ -117,6 +117,21 @@ struct RunCommand: ParsableCommand {
   @Flag(inversion: .prefixedNo, help: "Mount the pod's own /dev/shm where podrun has the right to.")
   var mounts = true
 
+  /// Who has System V objects.
+  enum SystemVName: String, ExpressibleByArgument, CaseIterable {
+    case automatic
+    case kernel
+    case emulated
+  }
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      Who has System V objects and POSIX message queues: the kernel, in an IPC namespace, for which podrun has to have \
+      CAP_SYS_ADMIN, or podrun (emulated). Automatic is the kernel where it can be had.
+      """, valueName: "provider"))
+  var systemV = SystemVName.automatic
+
   @Option(help: ArgumentHelp("Not there yet: a host name of the pod's own.", valueName: "name"))
   var hostname: String?
 
@@ -182,6 +197,9 @@ struct RunCommand: ParsableCommand {
       ("--network", network, "networks"),
     ] where value != nil {
       throw ValidationError("\(name) doesn't work yet: pods have no \(what) of their own.")
+    }
+    if systemV == .kernel, !mounts {
+      throw ValidationError("--system-v kernel needs mounts, which --no-mounts takes away.")
     }
     for entry in env where entry.isEmpty || entry.hasPrefix("=") {
       throw ValidationError("--env takes KEY=VALUE or KEY, not '\(entry)'.")

@@ -119,6 +119,12 @@ extension RunCommand {
     configuration.capabilities = capabilities
     configuration.pathCoverage = paths == .everything ? .everything : .objects
     configuration.mayMount = mounts
+    configuration.systemV =
+      switch systemV {
+      case .automatic: .automatic
+      case .kernel: .kernel
+      case .emulated: .emulated
+      }
     if !require.isEmpty { configuration.containment = .required(Set(require)) }
     return configuration
   }

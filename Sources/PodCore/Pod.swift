@@ -93,7 +93,8 @@ public final class Pod: Sendable {
       pod: PodID(rawValue: lastIdentifier.add(1, ordering: .relaxed).newValue), system: system,
       range: 1...configuration.highestProcess, capacity: configuration.capacity,
       policy: configuration.processNames,
-      boundary: configuration.pathCoverage == .everything ? .viewingPaths : .standard,
+      boundary: .standard(.hostProgram, configuration.pathCoverage),
+      kernelBoundary: .standard(.kernel, configuration.pathCoverage),
       interposers: interposers, abi: .host,
       memory: { size in
         do throws(PodError) {

@@ -17,6 +17,17 @@ public struct PodConfiguration: Sendable, Hashable, Codable {
     case everything
   }
 
+  /// Who has a pod's System V objects and POSIX message queues.
+  public enum SystemVProvider: String, Sendable, Hashable, Codable, CaseIterable {
+    /// The kernel where it can be had, else the host program.
+    case automatic
+    /// The kernel, in an IPC namespace of the pod's own: calls are as fast as natively, and what they answer is the kernel's.
+    /// Needs CAP_SYS_ADMIN and ``PodConfiguration/mayMount``; without them no pod is made.
+    case kernel
+    /// The host program: no privileges are needed.
+    case emulated
+  }
+
   /// How process numbers are chosen.
   public var processNames: AllocationPolicy = .compact
   /// The highest virtual process number, 300…4,194,303.
@@ -42,6 +53,9 @@ public struct PodConfiguration: Sendable, Hashable, Codable {
   /// (CAP_SYS_ADMIN): then `/dev/shm` is the pod's own directory, whatever programs do, at no cost.
   public var mayMount = true
 
+  /// Who has System V objects (queues, semaphores, shared memory) and POSIX message queues.
+  public var systemV: SystemVProvider = .automatic
+
   /// Whether every interposed call is an event (``PodEvent/call(_:)``). Slow: none is answered inside the processes.
   public var tracesCalls = false
 
@@ -56,6 +70,9 @@ public struct PodConfiguration: Sendable, Hashable, Codable {
     }
     if !(16...4_194_303).contains(capacity) {
       faults.append("capacity is \(capacity); it must be 16…4194303")
+    }
+    if systemV == .kernel, !mayMount {
+      faults.append("systemV is kernel, which needs mounts, and mayMount is false")
     }
     if let restored = restoredNames?.processes {
       if restored.names.count > capacity {

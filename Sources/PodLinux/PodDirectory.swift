@@ -140,12 +140,35 @@ package final class PodDirectory: PodPlaces {
   /// - Parameter hasTables: Whether there are tables of System V objects to be shown.
   /// - Throws: What keeps it from that; `.notPermitted` where the kernel lets it mount nothing.
   package func mount(in podInit: PodInit, hasTables: Bool) throws(Errno) {
-    var which: UInt32 = 0
-    if hasTables { which |= UInt32(POD_VIEW_TABLES) }
-    if Self.hasQueues { which |= UInt32(POD_VIEW_QUEUES) }
+    _ = try mount(in: podInit, hasTables ? UInt32(POD_VIEW_TABLES) : 0)
+  }
+
+  /// The same with an IPC namespace, for all that init will have for descendants: their System V objects and POSIX queues are
+  /// the kernel's own. After a failure, init may be in one all the same; then ``mount(in:hasTables:)`` may be tried.
+  ///
+  /// - Parameters:
+  ///   - podInit: The pod's.
+  ///   - meanwhile: What the host program does while init does its part.
+  /// - Throws: What keeps it from that; `.notPermitted` where the kernel lets it have none, `.noSpace` when there are as many
+  ///   as `user.max_ipc_namespaces` allows, `.invalidArgument` where the kernel has none.
+  package func mountWithObjects(
+    in podInit: PodInit, meanwhile: () -> Void = {}
+  ) throws(Errno) -> ObjectNamespace {
+    let namespace = try mount(
+      in: podInit, UInt32(POD_VIEW_TABLES | POD_VIEW_OBJECTS), meanwhile: meanwhile)
+    guard let namespace else { throw .invalidArgument }
+    return namespace
+  }
+
+  private func mount(
+    in podInit: PodInit, _ what: UInt32, meanwhile: () -> Void = {}
+  ) throws(Errno) -> ObjectNamespace? {
+    let queues = Self.hasQueues ? UInt32(POD_VIEW_QUEUES) : 0
     // Who may mount nothing needs no directory for it.
-    try podInit.show(outer: try made().number, secret: secretNumber, which: which)
+    let namespace = try podInit.show(
+      outer: try made().number, secret: secretNumber, which: what | queues, meanwhile: meanwhile)
     isMounted.store(true, ordering: .relaxed)
+    return namespace
   }
 
   // MARK: PodPlaces
@@ -354,21 +377,44 @@ extension SystemRandomNumberGenerator {
 
 extension PodSetup {
   /// Gives the pod directories of its own for POSIX IPC, where programs look for them if the kernel lets init mount them
-  /// there. Where none can be made, it says so, and the pod sees the host's.
-  package func makeDirectory(for podInit: PodInit) -> PodDirectory? {
+  /// there, and decides who has its System V objects. Where no directories can be made, it says so, and the pod sees the
+  /// host's.
+  ///
+  /// - Throws: `.objectsUnavailable` when the kernel is to have the objects and can't. Init is the caller's to end.
+  package func makeDirectory(for podInit: PodInit) throws(PodError) -> PodDirectory? {
+    names.emulateObjects()
+    let directory: PodDirectory
     do throws(Errno) {
-      let directory = try PodDirectory.make()
-      // CAP_SYS_ADMIN.
-      if configuration.mayMount, OwnProcess.hasCapability(21) {
-        try? directory.mount(in: podInit, hasTables: names.paths.systemVTables != nil)
-      }
-      names.paths.places = directory
-      return directory
+      directory = try PodDirectory.make()
     } catch {
+      if configuration.systemV == .kernel {
+        throw KernelObjects.lacking("no directory can be made in /dev/shm", error)
+      }
       degraded(
         "POSIX shared memory, named semaphores and message queues are the host's: no directory can be made in "
           + "/dev/shm: \(error)")
       return nil
     }
+    names.paths.places = directory
+    if let obstacle = KernelObjects.obstacle(for: configuration) {
+      if configuration.systemV == .kernel { throw KernelObjects.lacking(obstacle) }
+    } else {
+      do throws(Errno) {
+        let namespace = try directory.mountWithObjects(in: podInit) { names.expectKernelObjects() }
+        names.leaveObjectsToKernel { namespace.rows($0) }
+        if let error = namespace.limitFailure {
+          degraded("limits of System V objects and POSIX queues aren't the host's: \(error)")
+        }
+        return directory
+      } catch {
+        let reason = KernelObjects.explanation(of: error)
+        if configuration.systemV == .kernel { throw KernelObjects.lacking(reason, error) }
+        degraded("System V objects are emulated: \(reason): \(error)")
+      }
+    }
+    if configuration.mayMount, OwnProcess.hasCapability(KernelObjects.capability) {
+      try? directory.mount(in: podInit, hasTables: names.paths.systemVTables != nil)
+    }
+    return directory
   }
 }

@@ -1,6 +1,7 @@
 internal import CLinux
 internal import CPodVDSO
 internal import Glibc
+internal import PodCore
 internal import Synchronization
 package import SystemPackage
 
@@ -110,16 +111,35 @@ extension PodInit {
   ///   - outer: The digits of the outermost directory's name.
   ///   - secret: Those of the inner ones.
   ///   - which: `POD_VIEW_…`.
+  ///   - meanwhile: What the host program does while init does its part.
+  /// - Returns: With `POD_VIEW_OBJECTS`, the namespace that all its descendants have their System V objects in.
   /// - Throws: What keeps it from that; `.notPermitted` where the kernel lets it mount nothing.
-  package func show(outer: UInt32, secret: UInt64, which: UInt32) throws(Errno) {
+  @discardableResult
+  package func show(
+    outer: UInt32, secret: UInt64, which: UInt32, meanwhile: () -> Void = {}
+  ) throws(Errno) -> ObjectNamespace? {
     var request = message(POD_MESSAGE_VIEW, id: outer, tag: secret)
     request.stage = which
     try sendPatiently(request, to: control.rawValue, descriptors: [])
-    guard let (answer, _) = try receive(from: control.rawValue, milliseconds: 10_000) else {
-      throw .timedOut
-    }
+    meanwhile()
+    var numbers = [Int32](repeating: -1, count: ObjectNamespace.tables.count)
+    guard
+      let answer = try receive(
+        from: control.rawValue, milliseconds: 10_000, descriptors: &numbers)
+    else { throw .timedOut }
+    var files = numbers.map { OpenTable(owning: $0) }
     guard answer.type == UInt32(POD_MESSAGE_VIEWED) else { throw .connectionReset }
     if answer.error != 0 { throw Errno(rawValue: CInt(truncatingIfNeeded: answer.error)) }
+    guard which & UInt32(POD_VIEW_OBJECTS) != 0 else { return nil }
+    // They came in the order of the bits that are set.
+    var opened: [PathViews.SystemVTable: OpenTable] = [:]
+    for (index, table) in ObjectNamespace.tables.enumerated()
+    where answer.stage >> UInt32(index) & 1 == 1 && !files.isEmpty {
+      opened[table] = files.removeFirst()
+    }
+    return ObjectNamespace(
+      opened,
+      limitFailure: answer.id == 0 ? nil : Errno(rawValue: CInt(truncatingIfNeeded: answer.id)))
   }
 
   /// Waits for a message of this type, or for a refusal. What an earlier attempt left behind is dropped.

@@ -360,18 +360,31 @@ package final class PodInit: Sendable {
   func receive(
     from socket: Int32, milliseconds: Int32, wantsDescriptor: Bool = false
   ) throws(Errno) -> (message: pod_message, descriptor: Int32)? {
+    var descriptors = [Int32](repeating: -1, count: wantsDescriptor ? 1 : 0)
+    let message = try receive(
+      from: socket, milliseconds: milliseconds, descriptors: &descriptors)
+    return message.map { ($0, descriptors.first ?? -1) }
+  }
+
+  /// The next message of a socket, if there is one in time.
+  ///
+  /// - Parameter descriptors: As many as are wanted at most; those that came with the message are put first, the caller's
+  ///   to close.
+  /// - Throws: `.connectionReset` at the socket's end.
+  func receive(
+    from socket: Int32, milliseconds: Int32, descriptors: inout [Int32]
+  ) throws(Errno) -> pod_message? {
     guard try poll(socket, events: POLLIN, milliseconds: milliseconds) else { return nil }
     var message = pod_message()
-    var descriptor: Int32 = -1
-    var count = wantsDescriptor ? 1 : 0
+    var count = descriptors.count
     let result = withUnsafeMutableBytes(of: &message) { bytes in
       CLinux_receive(
-        socket, bytes.baseAddress, bytes.count, &descriptor, &count, Int32(MSG_DONTWAIT))
+        socket, bytes.baseAddress, bytes.count, &descriptors, &count, Int32(MSG_DONTWAIT))
     }
     guard try valueOrErrno(result) == MemoryLayout<pod_message>.size else {
       throw .connectionReset
     }
-    return (message, descriptor)
+    return message
   }
 
   /// A message to or from init, with what it needs of the fields.

@@ -22,8 +22,13 @@ struct CallRules: Sendable {
       for: setup.names.boundary, interposers: setup.names.interposers, interposed: .trace(0),
       reportsRefusals: setup.configuration.tracesCalls, isIdle: setup.names.paths.isIdle)
     mayDoWithout = stops != .filtered
-    obstacle = stops == .everyCall ? nil : BoundaryFilter.obstacle
+    obstacle = Self.obstacle(stops)
     filter = stops == .everyCall || obstacle != nil ? nil : try rules.program().bytes
+  }
+
+  /// Why there is no filter here when one is wanted.
+  static func obstacle(_ stops: PtraceBackend.Stops) -> Errno? {
+    stops == .everyCall ? nil : BoundaryFilter.obstacle
   }
 
   /// Whether an error of seccomp(2) means that there are no filters here, rather than that something else is short.

@@ -49,17 +49,24 @@ public struct PtraceBackend: Backend {
   }
 
   /// Names are private; nothing keeps a program from what is the user's in /proc.
-  public func containment(for configuration: PodConfiguration) -> Containment { Self.containment }
+  public func containment(for configuration: PodConfiguration) -> Containment {
+    Self.containment(of: configuration, objects: KernelObjects.expected(for: configuration))
+  }
 
-  static let containment = Containment([
-    .processes: .init(
-      .namedOnly,
-      by:
-        "the tracer translates or refuses every call that names a process; the files of /proc are "
-        + "the host's, and what the user may do there a program in the pod may too"),
-    .terminals: .init(
-      .namedOnly, by: "a program on a terminal has a session of its own, and no host terminal"),
-  ])
+  static func containment(
+    of configuration: PodConfiguration, objects: ObjectProvider
+  ) -> Containment {
+    Containment([
+      .processes: .init(
+        .namedOnly,
+        by:
+          "the tracer translates or refuses every call that names a process; the files of /proc are "
+          + "the host's, and what the user may do there a program in the pod may too"),
+      .ipc: KernelObjects.containment(of: configuration, objects: objects, isScoped: false),
+      .terminals: .init(
+        .namedOnly, by: "a program on a terminal has a session of its own, and no host terminal"),
+    ])
+  }
 
   /// Starts a pod's init and its tracer thread.
   ///

@@ -19,8 +19,9 @@ final class PtraceSession: BackendSession {
 
   private init(
     mailbox: Mailbox, ended: Promise<Void>, thread: SupervisorThread, watch: Watch,
-    capabilities: CapabilitySet
+    capabilities: CapabilitySet, containment: Containment
   ) {
+    self.containment = containment
     self.capabilities = capabilities
     self.watch = Task.detached { await watch.run() }
     pulse = watch.pulse
@@ -30,20 +31,12 @@ final class PtraceSession: BackendSession {
     streams = StreamService()
   }
 
-  let containment = PtraceBackend.containment
+  let containment: Containment
 
   static func start(
     _ setup: PodSetup, _ stops: PtraceBackend.Stops
   ) async throws(PodError) -> PtraceSession {
-    var asked: CallRules
-    do throws(Errno) {
-      asked = try CallRules(setup, stops)
-    } catch {
-      throw PodError(
-        .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
-      )
-    }
-    if let obstacle = asked.obstacle {
+    if let obstacle = CallRules.obstacle(stops) {
       guard stops != .filtered else {
         throw PodError(
           .backendUnavailable,
@@ -61,10 +54,23 @@ final class PtraceSession: BackendSession {
       throw PodError(
         .backendUnavailable, error.explanation, underlyingError: error.error)
     }
-    let directory = setup.makeDirectory(for: podInit)
-    // Which rows are idle is known now.
-    if asked.obstacle == nil, let known = try? CallRules(setup, stops) { asked = known }
-    let rules = asked
+    let directory: PodDirectory?
+    do throws(PodError) {
+      directory = try setup.makeDirectory(for: podInit)
+    } catch {
+      podInit.end()
+      throw error
+    }
+    // Which table of rows it is, and which of them are idle, is known now.
+    let rules: CallRules
+    do throws(Errno) {
+      rules = try CallRules(setup, stops)
+    } catch {
+      podInit.end()
+      throw PodError(
+        .invalidConfiguration, "no filter can be made of the boundary table", underlyingError: error
+      )
+    }
     let mailbox = Mailbox(podInit: podInit)
     let pulse = Pulse()
     let ended = Promise<Void>()
@@ -102,7 +108,9 @@ final class PtraceSession: BackendSession {
     return PtraceSession(
       mailbox: mailbox, ended: ended, thread: thread,
       watch: Watch(pulse: pulse, podInit: podInit, mailbox: mailbox, setup: setup),
-      capabilities: setup.configuration.capabilities)
+      capabilities: setup.configuration.capabilities,
+      containment: PtraceBackend.containment(
+        of: setup.configuration, objects: setup.names.objects))
   }
 
   func launch(_ request: LaunchRequest) async throws(PodError) -> LaunchedProcess {

@@ -1,4 +1,5 @@
 public import PodCore
+internal import PodLinux
 internal import PodPtrace
 
 extension SeccompBackend {
@@ -14,7 +15,10 @@ extension SeccompBackend {
   /// What Landlock and the supervisor keep here; where pods are made by another backend, what that one gives.
   public func containment(for configuration: PodConfiguration) -> Containment {
     let machine = MachineSupport.recent
-    if machine.obstacle == nil { return machine.containment(keeping: configuration.capabilities) }
+    if machine.obstacle == nil {
+      return machine.containment(
+        of: configuration, objects: KernelObjects.expected(for: configuration))
+    }
     return switch fallback {
     case .ptrace(let ptrace): ptrace.containment(for: configuration)
     case .none: Containment([:])

@@ -211,10 +211,18 @@ package struct MachineSupport: Sendable, Equatable {
 
   // MARK: Containment
 
-  /// What encloses a pod here whose programs keep these capabilities.
-  package func containment(keeping capabilities: CapabilitySet) -> Containment {
+  /// What encloses a pod of a configuration here.
+  ///
+  /// - Parameters:
+  ///   - configuration: What is asked of the pod.
+  ///   - objects: Who has its System V objects.
+  package func containment(
+    of configuration: PodConfiguration, objects: ObjectProvider
+  ) -> Containment {
     Containment([
-      .processes: processes(capabilities),
+      .processes: processes(configuration.capabilities),
+      .ipc: KernelObjects.containment(
+        of: configuration, objects: objects, isScoped: hasSignalScope),
       .terminals: .init(
         .namedOnly, by: "a program on a terminal has a session of its own, and no host terminal"),
     ])

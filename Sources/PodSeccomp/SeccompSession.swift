@@ -37,22 +37,30 @@ final class SeccompSession: BackendSession {
   static func start(
     _ setup: PodSetup, _ machine: MachineSupport
   ) async throws(PodError) -> SeccompSession {
-    do throws(Errno) {
-      try setup.area?.write(
-        rules: SupervisionFilter.pageRules(for: setup, isScoped: machine.hasSignalScope))
-      if setup.namesLate { setup.area?.nameLate() }
-    } catch {
-      throw PodError(
-        .invalidConfiguration, "the boundary table doesn't fit into the pod's processes",
-        underlyingError: error)
-    }
     let podInit: PodInit
     do throws(PodInit.StartFailure) {
       podInit = try PodInit.start(mode: .supervised)
     } catch {
       throw PodError(.backendUnavailable, error.explanation, underlyingError: error.error)
     }
-    let directory = setup.makeDirectory(for: podInit)
+    let directory: PodDirectory?
+    do throws(PodError) {
+      directory = try setup.makeDirectory(for: podInit)
+    } catch {
+      podInit.end()
+      throw error
+    }
+    // Which table of rows it is is known now.
+    do throws(Errno) {
+      try setup.area?.write(
+        rules: SupervisionFilter.pageRules(for: setup, isScoped: machine.hasSignalScope))
+      if setup.namesLate { setup.area?.nameLate() }
+    } catch {
+      podInit.end()
+      throw PodError(
+        .invalidConfiguration, "the boundary table doesn't fit into the pod's processes",
+        underlyingError: error)
+    }
     let filter: [UInt8]
     do throws(Errno) {
       filter = try SupervisionFilter.program(
@@ -98,7 +106,8 @@ final class SeccompSession: BackendSession {
       }
       return SeccompSession(
         supervisor, ended: ended, watcher: watcher,
-        containment: machine.containment(keeping: setup.configuration.capabilities))
+        containment: machine.containment(
+          of: setup.configuration, objects: setup.names.objects))
     } catch {
       supervisor.end()
       throw PodError(

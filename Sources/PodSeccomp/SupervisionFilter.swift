@@ -49,14 +49,13 @@ package enum SupervisionFilter {
   package static func program(
     for setup: PodSetup, isScoped: Bool = false
   ) throws(Errno) -> BPFProgram {
-    let isUsual =
-      setup.names.boundary.isStandard && setup.names.interposers.isEmpty
-      && !setup.configuration.tracesCalls
-    guard isUsual, let page = setup.area?.base else {
+    let isUsual = setup.names.interposers.isEmpty && !setup.configuration.tracesCalls
+    guard isUsual, let table = setup.names.boundary.kind, let page = setup.area?.base else {
       return try rules(for: setup, isScoped: isScoped).program()
     }
     let kind = Kind(
-      isScoped: isScoped, paths: setup.names.boundary.rows.map(setup.names.paths.isIdle))
+      table: table, isScoped: isScoped,
+      paths: setup.names.boundary.rows.map(setup.names.paths.isIdle))
     if let usual = usual.withLock({ $0[kind] }),
       let program = usual.program.with(page: page, insteadOf: usual.page)
     {
@@ -67,8 +66,9 @@ package enum SupervisionFilter {
     return program
   }
 
-  /// What a pod's program depends on, beside the table.
+  /// What a pod's program depends on.
   private struct Kind: Hashable {
+    let table: BoundaryTable.Kind
     let isScoped: Bool
     /// Whether each row is idle.
     let paths: [Bool]
@@ -81,14 +81,23 @@ package enum SupervisionFilter {
   /// - Parameter isScoped: As for the rules of the filter.
   package static func pageRules(for setup: PodSetup, isScoped: Bool = false) -> [UInt8] {
     let (table, interposers) = (setup.names.boundary, setup.names.interposers)
-    guard table.isStandard, interposers.isEmpty else {
+    guard let kind = table.kind, interposers.isEmpty else {
       return pageRules(of: table, interposers, isScoped)
     }
-    return isScoped ? usualScopedPageRules : usualPageRules
+    let page = PageKind(table: kind, isScoped: isScoped)
+    if let usual = usualPageRules.withLock({ $0[page] }) { return usual }
+    let rules = pageRules(of: table, [], isScoped)
+    usualPageRules.withLock { $0[page] = rules }
+    return rules
   }
 
-  private static let usualPageRules = pageRules(of: .standard, [], false)
-  private static let usualScopedPageRules = pageRules(of: .standard, [], true)
+  /// What the page's rules depend on.
+  private struct PageKind: Hashable {
+    let table: BoundaryTable.Kind
+    let isScoped: Bool
+  }
+
+  private static let usualPageRules = Mutex<[PageKind: [UInt8]]>([:])
 
   private static func pageRules(
     of table: BoundaryTable, _ interposers: [any Interposer], _ isScoped: Bool

@@ -238,6 +238,35 @@ struct BoundaryTableTests {
     }
   }
 
+  @Test("of objects that are the kernel's only what shows processes is looked at")
+  func kernelObjects() {
+    let table = BoundaryTable.kernelObjects
+    let calls: Set<Syscall> = [
+      .msgget, .msgsnd, .msgrcv, .msgctl, .semget, .semop, .semtimedop, .semctl, .shmget, .shmat,
+      .shmdt, .shmctl, .mq_open, .mq_unlink,
+    ]
+    let commands: [(Syscall, CallArguments)] = [
+      (.shmctl, .init(7, 2)), (.shmctl, .init(7, 13)), (.shmctl, .init(7, 15)),
+      (.msgctl, .init(7, 2)), (.msgctl, .init(7, 11)), (.msgctl, .init(7, 13)),
+      (.semctl, .init(7, 0, 11)),
+    ]
+    #expect(calls.reduce(0) { $0 + table.rows(for: $1).count } == commands.count)
+    for (call, arguments) in commands {
+      let row = table.row(for: call, arguments)
+      #expect(row?.verb.word == "translated" && row?.confined?.isEmpty == true, "\(call.name)")
+    }
+    // Removal, changes, and the same numbers for other calls.
+    for command: UInt64 in [0, 1, 3, 14, 0x102] {
+      #expect(table.row(for: .shmctl, .init(7, command)) == nil)
+      #expect(table.row(for: .semctl, .init(7, 11, command)) == nil)
+    }
+    // All else is as without.
+    for call in Syscall.allCases where !calls.contains(call) {
+      #expect(
+        table.rows(for: call).map(\.description) == self.table.rows(for: call).map(\.description))
+    }
+  }
+
   @Test("our numbers are those of the machine's headers, as far as these go")
   func numbersAgreeWithHeaders() throws {
     let path = "/usr/include/x86_64-linux-gnu/asm/unistd_64.h"

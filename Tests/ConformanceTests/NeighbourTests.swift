@@ -21,8 +21,9 @@ struct NeighbourTests {
 
   @Test(
     "two pods and the host have an object each behind one key, and nothing is left of the pods'",
-    .timeLimit(.minutes(1)), arguments: TestBackend.all)
-  func oneKey(backend: TestBackend) async throws {
+    .timeLimit(.minutes(1)), arguments: TestBackend.all, PodConfiguration.SystemVProvider.each)
+  func oneKey(backend: TestBackend, provider: PodConfiguration.SystemVProvider) async throws {
+    let configuration = try provider.configured()
     let key = UInt64.random(in: 0x4000_0000...0x7000_0000)
     let queue = make(.msgget, key, UInt64(Self.flags))
     let set = make(.semget, key, 1, UInt64(Self.flags))
@@ -37,7 +38,7 @@ struct NeighbourTests {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for _ in 0..<2 {
         group.addTask {
-          try await withPod(backend: backend.backend) { pod in
+          try await withPod(configuration, backend: backend.backend) { pod in
             let result = try await pod.run(
               .path(FilePath(program)), arguments: ["\(key)", "\(queue)", "\(set)", directory],
               output: .string(limit: 4096), error: .combinedWithOutput)
@@ -57,8 +58,9 @@ struct NeighbourTests {
 
   @Test(
     "what a killed pod had, and who waited for it, is gone with it",
-    .timeLimit(.minutes(1)), arguments: TestBackend.usual)
-  func killedPod(backend: TestBackend) async throws {
+    .timeLimit(.minutes(1)), arguments: TestBackend.usual, PodConfiguration.SystemVProvider.each)
+  func killedPod(backend: TestBackend, provider: PodConfiguration.SystemVProvider) async throws {
+    let configuration = try provider.configured()
     let key = UInt64.random(in: 0x4000_0000...0x7000_0000)
     let script = """
       $s = semget($ARGV[0], 1, 01600); $q = msgget($ARGV[0], 01600);
@@ -66,7 +68,7 @@ struct NeighbourTests {
       for (1..5) { if (!fork) { msgrcv($q, $b, 10, 0, 0); exit } }
       select(undef, undef, undef, 0.2); $| = 1; print "waits\n"; msgrcv($q, $b, 10, 0, 0);
       """
-    try await withPod(backend: backend.backend) { pod in
+    try await withPod(configuration, backend: backend.backend) { pod in
       _ = try await pod.run(
         .name("perl"), arguments: ["-e", script, "\(key)"], input: .none, output: .sequence,
         error: .discarded

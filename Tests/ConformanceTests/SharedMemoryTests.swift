@@ -27,15 +27,16 @@ struct SharedMemoryTests {
 
   @Test(
     "two pods and the host have a segment each behind one key",
-    .timeLimit(.minutes(1)), arguments: TestBackend.all)
-  func oneKey(backend: TestBackend) async throws {
+    .timeLimit(.minutes(1)), arguments: TestBackend.all, PodConfiguration.SystemVProvider.each)
+  func oneKey(backend: TestBackend, provider: PodConfiguration.SystemVProvider) async throws {
+    let configuration = try provider.configured()
     let program = FilePath(try await TestPrograms.path("shared_memory_neighbour"))
     try await withHostSegment { key, id in
       let words = try words(id)
       words[0] = 4711
       let arguments = Pod.Arguments(["\(key)", "\(id)"])
-      try await withPod(backend: backend.backend) { first in
-        try await withPod(backend: backend.backend) { second in
+      try await withPod(configuration, backend: backend.backend) { first in
+        try await withPod(configuration, backend: backend.backend) { second in
           // One after the other in a pod finds what the one before has left: so each has its own pod, at once.
           async let one = first.run(
             .path(program), arguments: arguments, output: .string(limit: 4096),
@@ -62,11 +63,14 @@ struct SharedMemoryTests {
   /// The programs leave a segment each; one of them is killed with it attached.
   @Test(
     "a pod that ends leaves no memory, no descriptor and no segment",
-    .timeLimit(.minutes(1)), arguments: TestBackend.usual)
-  func nothingIsLeft(backend: TestBackend) async throws {
+    .timeLimit(.minutes(1)), arguments: TestBackend.usual, PodConfiguration.SystemVProvider.each)
+  func nothingIsLeft(
+    backend: TestBackend, provider: PodConfiguration.SystemVProvider
+  ) async throws {
+    let configuration = try provider.configured()
     let program = FilePath(try await TestPrograms.path("shared_memory_neighbour"))
     let before = try segments()
-    try await withPod(backend: backend.backend) { pod in
+    try await withPod(configuration, backend: backend.backend) { pod in
       _ = try await pod.run(
         .path(program), arguments: ["77", "0"], output: .string(limit: 4096))
       // It ends with the pod.
@@ -90,7 +94,9 @@ struct SharedMemoryTests {
       let program = FilePath(try await TestPrograms.path("shared_memory_greed"))
       var limit = rlimit(rlim_cur: 128, rlim_max: 128)
       setrlimit(__rlimit_resource_t(7), &limit)
-      let output = try await withPod(backend: backend.backend) { pod in
+      var configuration = PodConfiguration()
+      configuration.systemV = .emulated
+      let output = try await withPod(configuration, backend: backend.backend) { pod in
         let result = try await pod.run(
           .path(program), output: .string(limit: 4096), error: .combinedWithOutput)
         let own = (0..<20).map { _ in open("/dev/null", O_RDONLY) }

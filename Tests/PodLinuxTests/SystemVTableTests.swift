@@ -47,5 +47,32 @@ struct SystemVTableTests {
     }
     #expect(rows.contains { $0[0] == Int64(key) } || ids[0] < 0)
     #expect(String(decoding: table.text(rows), as: UTF8.self) == text)
+    #expect(PathViews.SystemVTable.rows(of: Array(text.utf8)) == rows)
+  }
+
+  @Test("in the kernel's tables, processes get their names, and strangers are 0")
+  func names() throws {
+    let names = PodNames(pod: PodID(rawValue: 1), system: SystemNames(), capacity: 64)
+    _ = try names.processes.enter(
+      PhysicalName(rawValue: 4_000_001), parent: nil, chosen: ProcessTable.initial,
+      as: .sessionLeader)
+    let own = names.processes.physicalInit.rawValue
+    names.leaveObjectsToKernel { table in
+      switch table {
+      case .msg: [[7, 0, 0o600, 0, 0, Int64(own), 4_000_002, 1, 1, 1, 1, 0, 0, 0]]
+      case .sem: [[7, 0, 0o600, 4_000_001, 1, 1, 1, 1, 0, 0]]
+      case .shm: [[7, 0, 0o600, 4_000_001, 4_000_002, Int64(own), 0, 1, 1, 1, 1, 0, 0, 0, 0, 0]]
+      }
+    }
+    #expect(names.objects == .kernel)
+    let show = try #require(names.paths.systemVTables)
+    #expect(PathViews.SystemVTable.rows(of: show(.msg)).map { $0[5...6] } == [[1, 0]])
+    #expect(PathViews.SystemVTable.rows(of: show(.shm)).map { $0[3...5] } == [[4_000_001, 0, 1]])
+    #expect(PathViews.SystemVTable.rows(of: show(.sem)).map { $0[3] } == [4_000_001])
+    names.emulateObjects()
+    #expect(names.objects == .hostProgram)
+    #expect(PathViews.SystemVTable.rows(of: show(.msg)).count == 1)
+    let showEmulated = try #require(names.paths.systemVTables)
+    #expect(PathViews.SystemVTable.rows(of: showEmulated(.msg)).isEmpty)
   }
 }

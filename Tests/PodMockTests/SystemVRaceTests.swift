@@ -171,12 +171,13 @@ internal import Testing
       world.run("other", other.process) { process in
         world.note("removed", process.call(.semctl, 0, 0, Self.remove))
         world.note("made", process.call(.semget, 0, 1, 0o600))
+        process.call(.semctl, 1 << 15, 0, 16, 7)
       }
       world.finally("the new one has the old one's place") { world.noted("made") == 1 << 15 }
       world.finally("nothing has changed it, and nobody waits for it") {
         pod.names.systemV.withState { state in
           let set = try? state.sets.object(at: 0)
-          return set?.semaphores[0].value == 0 && set?.altering.isEmpty == true
+          return set?.semaphores[0].value == 7 && set?.altering.isEmpty == true
         }
       }
       world.finally("the old one was changed, or wasn't there") {

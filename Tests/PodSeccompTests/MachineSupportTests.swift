@@ -113,13 +113,18 @@ struct MachineSupportTests {
   @Test("containment is what Landlock, Yama and the supervisor keep")
   func containment() {
     var machine = Self.complete
+    func containment(_ capabilities: CapabilitySet) -> Containment {
+      var configuration = PodConfiguration()
+      configuration.capabilities = capabilities
+      return machine.containment(of: configuration, objects: .hostProgram)
+    }
     func processes(_ capabilities: CapabilitySet = .container) -> Containment.Part? {
-      machine.containment(keeping: capabilities).parts[.processes]
+      containment(capabilities).parts[.processes]
     }
     #expect(processes()?.strength == .kernel)
     #expect(processes()?.mechanism.contains("Landlock (version 7)") == true)
-    #expect(machine.containment(keeping: .all)[.terminals] == .namedOnly)
-    #expect(machine.containment(keeping: .all)[.files] == .none)
+    #expect(containment(.all)[.terminals] == .namedOnly)
+    #expect(containment(.all)[.files] == .none)
     for version: Int32 in [-ENOSYS, 1, 5] {
       machine.landlock = version
       machine.traceScope = nil

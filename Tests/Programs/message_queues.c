@@ -235,7 +235,8 @@ static void waits(void) {
   CHECK_EQUAL(seen[1], 6);
   CHECK(wait(NULL) > 0 && wait(NULL) > 0);
   CHECK_EQUAL(status(id).msg_qnum, 0);
-  // A full queue, and senders that wait, the first one first.
+  // A full queue, and senders that wait. Where there is room for either of them the kernel wakes both, and on two CPUs the
+  // second may be there first (ipc/msg.c, ss_wakeup).
   struct message large = {.type = 9};
   CHECK(msgsnd(id, &large, 8192, 0) == 0);
   CHECK(msgsnd(id, &large, 8192, 0) == 0);
@@ -251,9 +252,11 @@ static void waits(void) {
   }
   CHECK_EQUAL(status(id).msg_qnum, 2);
   static struct message copy;
+  long former = 0;
   for (int i = 0; i < 4; i++) {
     CHECK(msgrcv(id, &copy, 8192, 0, 0) >= 8000);
-    CHECK_EQUAL(copy.type, i < 2 ? 9 : 8 + i);
+    CHECK(i < 2 ? copy.type == 9 : (copy.type == 10 || copy.type == 11) && copy.type != former);
+    former = copy.type;
   }
   while (wait(NULL) > 0) {
   }

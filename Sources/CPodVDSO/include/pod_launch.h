@@ -27,8 +27,11 @@
 //   POD_MESSAGE_VIEW       host → init   before the host traces init, and before there is a launcher: `id` and `tag` are
 //                                        the numbers in the names of the pod's directories (PodDirectory.swift), `stage`
 //                                        POD_VIEW_…. Init takes a mount namespace of its own in which they are where
-//                                        programs look for them.
-//   POD_MESSAGE_VIEWED     init → host   `error` is 0, or says what keeps it from that.
+//                                        programs look for them; with POD_VIEW_OBJECTS an IPC namespace too, with the
+//                                        limits that the host has.
+//   POD_MESSAGE_VIEWED     init → host   `error` is 0, or says what keeps it from that. With POD_VIEW_OBJECTS: `id` is
+//                                        what kept a limit from being the host's, or 0; descriptors: the namespace's
+//                                        /proc/sysvipc/{msg,sem,shm}, as far as they are there: `stage` has a bit for each.
 //
 // Supervised only:
 //
@@ -82,6 +85,7 @@ enum {
 enum {
   POD_VIEW_TABLES = 1,  // /proc/sysvipc
   POD_VIEW_QUEUES = 2,  // /dev/mqueue
+  POD_VIEW_OBJECTS = 4,  // System V objects and POSIX queues are the kernel's, in an IPC namespace
 };
 
 // Where supervision was refused.

@@ -10,14 +10,52 @@ internal import SystemPackage
 public struct BoundaryTable: Sendable {
   /// All rows, in the order of the resources.
   public let rows: [BoundaryRow]
-  /// Whether it is ``standard``: what is made of that one need be made once.
-  package let isStandard: Bool
+  /// Which of this version's tables it is, nil for others: what is made of those need be made once.
+  package let kind: Kind?
   private let rowsByNumber: [[BoundaryRow]]
   private let descriptorRows: [Syscall: [BoundaryRow]]
 
-  /// The table of this version. One line a file of `Resources/`.
-  public static let standard = BoundaryTable(
-    rows: [
+  /// The tables of this version.
+  package struct Kind: Hashable, Sendable {
+    /// Who has System V objects and POSIX message queues.
+    package let objects: ObjectProvider
+    /// Which calls with paths are looked at.
+    package let coverage: PodConfiguration.PathCoverage
+  }
+
+  /// The table of this version, with objects that are emulated.
+  public static let standard = BoundaryTable(.hostProgram)
+
+  /// The same with objects that are the kernel's, in an IPC namespace of the pod's own: only what shows processes is in it.
+  public static let kernelObjects = BoundaryTable(.kernel)
+
+  /// As ``standard``, but that every path is looked at (``PodConfiguration/PathCoverage/everything``).
+  public static let viewingPaths = BoundaryTable(standard, viewingPathsWith: .hostProgram)
+
+  /// As ``kernelObjects``, but that every path is looked at.
+  public static let viewingPathsWithKernelObjects = BoundaryTable(
+    kernelObjects, viewingPathsWith: .kernel)
+
+  /// One of this version's tables.
+  ///
+  /// - Parameters:
+  ///   - objects: Who has System V objects and POSIX message queues.
+  ///   - coverage: Which calls with paths are looked at.
+  public static func standard(
+    _ objects: ObjectProvider, _ coverage: PodConfiguration.PathCoverage
+  ) -> BoundaryTable {
+    switch (objects, coverage) {
+    case (.hostProgram, .objects): standard
+    case (.hostProgram, .everything): viewingPaths
+    case (.kernel, .objects): kernelObjects
+    case (.kernel, .everything): viewingPathsWithKernelObjects
+    }
+  }
+
+  /// One line a file of `Resources/`.
+  private init(_ objects: ObjectProvider) {
+    let isKernel = objects == .kernel
+    let rows = [
       ProcessID.boundary,
       ThreadID.boundary,
       ProcessGroup.boundary,
@@ -37,34 +75,38 @@ public struct BoundaryTable: Sendable {
       Mounts.boundary,
       Terminal.boundary,
       SocketAddress.boundary,
-      SharedMemory.boundary,
-      SemaphoreSet.boundary,
-      MessageQueue.boundary,
-      PosixQueue.boundary,
+      isKernel ? SharedMemory.kernelObjects : SharedMemory.boundary,
+      isKernel ? SemaphoreSet.kernelObjects : SemaphoreSet.boundary,
+      isKernel ? MessageQueue.kernelObjects : MessageQueue.boundary,
+      isKernel ? [] : PosixQueue.boundary,
       Keyring.boundary,
       HostName.boundary,
       Machine.boundary,
-    ].flatMap(\.self), isStandard: true)
+    ]
+    self.init(rows: rows.flatMap(\.self), kind: Kind(objects: objects, coverage: .objects))
+  }
 
-  /// The same, but that every path is looked at (``PodConfiguration/PathCoverage/everything``).
-  public static let viewingPaths: BoundaryTable = {
+  private init(_ table: BoundaryTable, viewingPathsWith objects: ObjectProvider) {
     let viewed = Set(PathName.viewed.map(\.call))
-    return BoundaryTable(
-      rows: standard.rows.filter { !viewed.contains($0.call) } + PathName.viewed)
-  }()
+    self.init(
+      rows: table.rows.filter { !viewed.contains($0.call) } + PathName.viewed,
+      kind: Kind(objects: objects, coverage: .everything))
+  }
 
   /// Makes a table of rows.
-  public init(rows: [BoundaryRow]) { self.init(rows: rows, isStandard: false) }
+  public init(rows: [BoundaryRow]) { self.init(rows: rows, kind: nil) }
 
-  private init(rows: [BoundaryRow], isStandard: Bool) {
+  private init(rows: [BoundaryRow], kind: Kind?) {
     self.rows = rows
-    self.isStandard = isStandard
+    self.kind = kind
     var byNumber = [[BoundaryRow]](repeating: [], count: Int(Syscall.highestNumber) + 1)
     descriptorRows = Dictionary(grouping: rows.filter { $0.descriptor != nil }, by: \.call)
     for row in rows where row.descriptor == nil { byNumber[Int(row.call.rawValue)].append(row) }
     // The default row is tried last.
     rowsByNumber = byNumber.map { rows in
-      rows.filter { !$0.variant.conditions.isEmpty } + rows.filter { $0.variant.conditions.isEmpty }
+      rows.count < 2
+        ? rows
+        : rows.filter { !$0.variant.conditions.isEmpty } + rows.filter { $0.variant.conditions.isEmpty }
     }
   }
 

@@ -1,9 +1,19 @@
+internal import Synchronization
+
 /// Every table of names of one pod, and what is done at its boundary.
 public final class PodNames: Sendable {
   /// The pod's number.
   public let pod: PodID
-  /// What happens where names cross.
-  public let boundary: BoundaryTable
+  /// What happens where names cross: follows from ``objects``.
+  public var boundary: BoundaryTable {
+    _read {
+      let tables = hasKernelObjects.load(ordering: .relaxed) ? kernelBoundary : emulatingBoundary
+      yield tables.made.table
+    }
+  }
+  private let emulatingBoundary: LazyTable
+  private let kernelBoundary: LazyTable
+  private let hasKernelObjects = Atomic(false)
   /// The embedder's rules, outermost first.
   public let interposers: [any Interposer]
   /// Where the machine's ABI puts things that wrappers have to find.
@@ -26,7 +36,8 @@ public final class PodNames: Sendable {
   ///   - capacity: The most processes and threads at one time.
   ///   - policy: How process numbers are chosen.
   ///   - lateNames: Of how many ended tasks the names are remembered, for signals that arrive after their sender's end.
-  ///   - boundary: The boundary table.
+  ///   - boundary: The boundary table, for objects that the host program has; made when it is first needed.
+  ///   - kernelBoundary: The same for objects that the kernel has.
   ///   - interposers: The embedder's rules.
   ///   - abi: Of the machine.
   ///   - memory: Gives the table of processes so many bytes of memory, zeroed; nil for some of the host program's own.
@@ -35,12 +46,15 @@ public final class PodNames: Sendable {
   public init(
     pod: PodID, system: SystemNames<ProcessID>, range: ClosedRange<Int32> = 1...4_194_303,
     capacity: Int = 131_072, policy: AllocationPolicy = .compact, lateNames: Int = 1_024,
-    boundary: BoundaryTable = .standard, interposers: [any Interposer] = [],
+    boundary: @autoclosure @escaping @Sendable () -> BoundaryTable = .standard,
+    kernelBoundary: @autoclosure @escaping @Sendable () -> BoundaryTable = .kernelObjects,
+    interposers: [any Interposer] = [],
     abi: CallABI = .x86_64, memory: (_ size: Int) -> (any TableMemory)? = { _ in nil },
     restoring snapshot: PodSnapshot? = nil
   ) {
     self.pod = pod
-    self.boundary = boundary
+    emulatingBoundary = LazyTable(boundary)
+    self.kernelBoundary = LazyTable(kernelBoundary)
     self.interposers = interposers
     self.abi = abi
     let (systemV, segments) = (SystemVObjects(), SegmentTable())
@@ -56,7 +70,39 @@ public final class PodNames: Sendable {
         systemV.executed($0)
         segments.sweep()
       })
-    paths.systemVTables = { [processes] table in
+    showEmulatedObjects()
+  }
+
+  /// Who has the pod's System V objects and POSIX message queues.
+  public var objects: ObjectProvider {
+    hasKernelObjects.load(ordering: .relaxed) ? .kernel : .hostProgram
+  }
+
+  /// Objects are the host program's, as they are in the beginning.
+  ///
+  /// - Precondition: No program of the pod has run.
+  package func emulateObjects() {
+    hasKernelObjects.store(false, ordering: .relaxed)
+    showEmulatedObjects()
+  }
+
+  /// Makes what ``leaveObjectsToKernel(rows:)`` needs, ahead of it.
+  package func expectKernelObjects() { _ = kernelBoundary.made }
+
+  /// Objects are the kernel's, in a namespace that the pod's processes have to themselves.
+  ///
+  /// - Precondition: No program of the pod has run.
+  /// - Parameter rows: The namespace's `/proc/sysvipc` as it is at a moment, with physical process numbers
+  ///   (``PathViews/SystemVTable/rows(of:)``). Called by a supervisor's thread: it has to return at once.
+  package func leaveObjectsToKernel(
+    rows: @escaping @Sendable (PathViews.SystemVTable) -> [[Int64]]
+  ) {
+    hasKernelObjects.store(true, ordering: .relaxed)
+    paths.systemVTables = { [processes] table in table.text(translating: rows(table), processes) }
+  }
+
+  private func showEmulatedObjects() {
+    paths.systemVTables = { [processes, systemV, segments] table in
       switch table {
       case .msg: table.text(systemV.queueRows)
       case .sem: table.text(systemV.setRows)
@@ -80,6 +126,32 @@ public final class PodNames: Sendable {
     processes.hearAll()
     return PodSnapshot(unchecked: processes.snapshot())
   }
+}
+
+/// A boundary table that is made when it is first asked for: it takes a tenth of a millisecond, and a pod uses one of two.
+private final class LazyTable: Sendable {
+  final class Made: Sendable {
+    let table: BoundaryTable
+
+    init(_ table: BoundaryTable) { self.table = table }
+  }
+
+  private let reference = AtomicLazyReference<Made>()
+  private let make: @Sendable () -> BoundaryTable
+
+  init(_ make: @escaping @Sendable () -> BoundaryTable) { self.make = make }
+
+  /// The table, the same each time.
+  var made: Made { reference.load() ?? reference.storeIfNil(Made(make())) }
+}
+
+/// Who has a pod's System V objects and POSIX message queues.
+public enum ObjectProvider: String, Sendable, Hashable, CaseIterable {
+  /// The host program: they are emulated, and no kernel object is made. (POSIX queues are the kernel's, behind names that
+  /// nobody outside guesses.)
+  case hostProgram
+  /// The kernel, in an IPC namespace that the pod has to itself.
+  case kernel
 }
 
 /// Where a machine's system-call ABI puts the arguments of `clone`, which are not in one order everywhere.

@@ -4,7 +4,22 @@ internal import SystemPackage
 ///
 /// Source: msgop(2), msgctl(2); ipc/msg.c.
 public enum MessageQueue {
-  /// The rows of message queues.
+  private static let process = NameShape(ProcessID.self)
+
+  /// The rows of message queues that are the kernel's, in a namespace of the pod's: who sent and received last.
+  ///
+  /// Source: include/uapi/asm-generic/msgbuf.h, `struct msqid64_ds`.
+  public static let kernelObjects: [BoundaryRow] = [
+    (IPCLimits.status, "IPC_STAT"), (ControlMessageQueue.statusByIndex, "MSG_STAT"),
+    (ControlMessageQueue.anyStatusByIndex, "MSG_STAT_ANY"),
+  ].map { command, label in
+    .translated(
+      .msgctl, when: .argument(1, is: UInt32(command), label),
+      out: [.field(96, of: 2, process), .field(100, of: 2, process)], performed: .inCaller,
+      reaching: .caller)  // I6, I8
+  }
+
+  /// The rows of message queues that are the host program's.
   public static let boundary: [BoundaryRow] = [
     .wrapped(.msgget, by: GetMessageQueue(), performed: .emulated),  // I1, I2
     .wrapped(.msgsnd, by: SendMessage(), performed: .emulated),  // I5
@@ -426,9 +441,9 @@ struct ReceiveMessage: Wrapper {
 ///
 /// Source: msgctl(2); include/uapi/asm-generic/msgbuf.h, `struct msqid64_ds`; include/uapi/linux/msg.h, `struct msginfo`.
 struct ControlMessageQueue: Wrapper {
-  private static let statusByIndex: Int32 = 11
+  static let statusByIndex: Int32 = 11
   private static let totals: Int32 = 12
-  private static let anyStatusByIndex: Int32 = 13
+  static let anyStatusByIndex: Int32 = 13
   private static let recordSize = 120
 
   func preamble(_ transaction: inout Transaction) throws(Errno) {

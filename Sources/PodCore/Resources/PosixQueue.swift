@@ -4,7 +4,8 @@ internal import SystemPackage
 ///
 /// Source: mq_overview(7); COVERAGE I19.
 public enum PosixQueue {
-  /// The rows of POSIX message queues. Messages carry no names, and who sent one is told by a
+  /// The rows of POSIX message queues, where they are those of the namespace that the pod is in. In one of its own their
+  /// names need no row. Messages carry no names, and who sent one is told by a
   /// signal, where it is translated: ``NamelessCalls``.
   public static let boundary: [BoundaryRow] = [
     .wrapped(.mq_open, by: NameQueue(), performed: .inCaller),  // I19, P57, R1

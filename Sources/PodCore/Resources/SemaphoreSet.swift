@@ -4,7 +4,14 @@ internal import SystemPackage
 ///
 /// Source: semop(2), semctl(2); ipc/sem.c.
 public enum SemaphoreSet {
-  /// The rows of semaphore sets.
+  /// The rows of semaphore sets that are the kernel's, in a namespace of the pod's: who operated last.
+  public static let kernelObjects: [BoundaryRow] = [
+    .translated(
+      .semctl, when: .argument(2, is: UInt32(ControlSemaphoreSet.Command.process), "GETPID"),
+      out: [.result(NameShape(ProcessID.self))], performed: .inCaller, reaching: .caller)  // I11
+  ]
+
+  /// The rows of semaphore sets that are the host program's.
   public static let boundary: [BoundaryRow] = [
     .wrapped(.semget, by: GetSemaphoreSet(), performed: .emulated),  // I1, I2
     .wrapped(.semop, by: OperateSemaphores(), performed: .emulated),  // I4
@@ -387,7 +394,7 @@ struct OperateSemaphores: Wrapper {
 ///
 /// Source: semctl(2); arch/x86/include/uapi/asm/sembuf.h, `struct semid64_ds`; include/uapi/linux/sem.h, `struct seminfo`.
 struct ControlSemaphoreSet: Wrapper {
-  private enum Command {
+  enum Command {
     static let process: Int32 = 11
     static let value: Int32 = 12
     static let values: Int32 = 13

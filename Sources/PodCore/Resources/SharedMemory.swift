@@ -2,14 +2,30 @@ public import SystemPackage
 
 /// System V shared memory.
 ///
-/// No object of the kernel's is used: ids, keys and permissions are in the pod's ``SegmentTable``, and a segment's bytes are
-/// a file in memory that the supervisor has, and has the caller map.
+/// Where a pod has an IPC namespace, its segments are the kernel's. Else no object of the kernel's is used: ids, keys and
+/// permissions are in the pod's ``SegmentTable``, and a segment's bytes are a file in memory that the supervisor has, and has
+/// the caller map.
 ///
 /// Source: shmget(2), shmctl(2), shmop(2); include/uapi/linux/shm.h; ipc/shm.c.
 public enum SharedMemory {
   static let until = "a pod has System V ids of its own"
 
-  /// The rows of shared memory.
+  private static let process = NameShape(ProcessID.self)
+
+  /// The rows of segments that are the kernel's, in a namespace of the pod's: who made one and attached or detached it last.
+  ///
+  /// Source: include/uapi/asm-generic/shmbuf.h, `struct shmid64_ds`.
+  public static let kernelObjects: [BoundaryRow] = [
+    (IPCLimits.status, "IPC_STAT"), (ControlSegment.Command.status, "SHM_STAT"),
+    (ControlSegment.Command.anyStatus, "SHM_STAT_ANY"),
+  ].map { command, label in
+    .translated(
+      .shmctl, when: .argument(1, is: UInt32(command), label),
+      out: [.field(80, of: 2, process), .field(84, of: 2, process)], performed: .inCaller,
+      reaching: .caller)  // I6, I8, I12
+  }
+
+  /// The rows of segments that are the host program's.
   public static let boundary: [BoundaryRow] = [
     .wrapped(.shmget, by: FindSegment(), performed: .emulated),  // I1, I2, I12
     .wrapped(.shmat, by: AttachSegment(), performed: .inCallerMapping),  // I3
@@ -137,7 +153,7 @@ struct DetachSegment: Wrapper {
 
 /// shmctl.
 struct ControlSegment: Wrapper {
-  private enum Command {
+  enum Command {
     static let lock: Int32 = 11
     static let unlock: Int32 = 12
     static let status: Int32 = 13

@@ -22,6 +22,42 @@ extension PathViews.SystemVTable {
     return text
   }
 
+  /// The rows of a text of the kernel's, without the header, as ``text(_:)`` takes them.
+  package static func rows(of text: [UInt8]) -> [[Int64]] {
+    text.split(separator: UInt8(ascii: "\n")).dropFirst().map { line in
+      line.split(separator: UInt8(ascii: " ")).enumerated().map { index, digits in
+        let radix = index == permissions ? 8 : 10
+        return Int64(String(decoding: digits, as: UTF8.self), radix: radix) ?? 0
+      }
+    }
+  }
+
+  /// The text of a table of the kernel's, in which processes have the numbers that the kernel knows them by.
+  ///
+  /// - Parameters:
+  ///   - rows: As ``rows(of:)`` gives them.
+  ///   - names: The pod's. Who is none of its processes is 0.
+  package func text(translating rows: [[Int64]], _ names: ProcessTable) -> [UInt8] {
+    text(
+      rows.map { row in
+        var row = row
+        for column in processes where column < row.count {
+          let physical = PhysicalName<ProcessID>(rawValue: Int32(clamping: row[column]))
+          row[column] = Int64(names.named(physical)?.rawValue ?? 0)
+        }
+        return row
+      })
+  }
+
+  /// The columns with the numbers of processes.
+  private var processes: [Int] {
+    switch self {
+    case .msg: [5, 6]
+    case .sem: []
+    case .shm: [4, 5]
+    }
+  }
+
   private static let permissions = 2
 
   private var gaps: [Int] { self == .shm ? [Self.permissions, 6] : [Self.permissions] }
