@@ -113,7 +113,7 @@ struct SharedMemoryTests {
     "who else connects for a segment gets none, and keeps nobody from it", .timeLimit(.minutes(5)))
   func intruder() async throws {
     let command = [
-      try TestPrograms.podrun(), "--backend", "ptrace", "--",
+      try TestPrograms.podrun(), "--backend", "ptrace", "--system-v", "emulated", "--",
       try await TestPrograms.path("shared_memory_attaches"), "200",
     ]
     for _ in 0..<5 {

@@ -106,7 +106,8 @@ public struct BoundaryTable: Sendable {
     rowsByNumber = byNumber.map { rows in
       rows.count < 2
         ? rows
-        : rows.filter { !$0.variant.conditions.isEmpty } + rows.filter { $0.variant.conditions.isEmpty }
+        : rows.filter { !$0.variant.conditions.isEmpty }
+          + rows.filter { $0.variant.conditions.isEmpty }
     }
   }
 
