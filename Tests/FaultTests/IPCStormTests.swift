@@ -13,7 +13,11 @@ import Testing
 @Suite("Storms of IPC", .serialized)
 struct IPCStormTests {
   /// The keys that the programs use, which the host has too.
-  private static let keys = 0x5044_0000..<0x5044_0004
+  private static let keys: Range<Int> = {
+    let first = Int.random(in: 0x1000_0000...0x7000_0000)
+    return first..<first + 4
+  }()
+  private static var key: String { "\(keys.lowerBound)" }
   /// What the host's objects hold.
   private static let hostMark: Int32 = 32_767
   private static let time = Amount.of(1_500, long: 20_000)
@@ -94,8 +98,9 @@ struct IPCStormTests {
 
   @Test(
     "pods of one host program and the host don't see or touch each other's objects, and leave nothing",
-    .timeLimit(.minutes(5)), arguments: TestBackend.usual)
-  func oneHost(backend: TestBackend) async throws {
+    .timeLimit(.minutes(5)), arguments: TestBackend.usual, PodConfiguration.SystemVProvider.each)
+  func oneHost(backend: TestBackend, provider: PodConfiguration.SystemVProvider) async throws {
+    let configuration = try provider.configured()
     let program = FilePath(try await TestPrograms.path("ipc_storm"))
     let options = users
     let before = OwnUse()
@@ -104,12 +109,13 @@ struct IPCStormTests {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for mark in 1...3 {
         group.addTask {
-          try await withPod(backend: backend.backend) { pod in
+          try await withPod(configuration, backend: backend.backend) { pod in
             let result = try await pod.run(
-              .path(program), arguments: ["\(mark * 1000)", "\(Self.time)"],
+              .path(program), arguments: ["\(mark * 1000)", "\(Self.time)", Self.key],
               platformOptions: options, output: .string(limit: 4096), error: .combinedWithOutput)
             #expect(result.terminationStatus == .exited(0), "\(result.standardOutput)")
-            print("\(backend): storm \(mark): \(result.standardOutput)", terminator: "")
+            print(
+              "\(backend), \(provider): storm \(mark): \(result.standardOutput)", terminator: "")
             #expect(await pod.settledDisagreements() == [])
           }
         }
@@ -151,7 +157,7 @@ struct IPCStormTests {
         group.addTask {
           let command = asUser + backend.options + ["--", program]
           let outcome = try await TestEnvironment.native.run(
-            command[0], Array(command.dropFirst()) + ["\(mark * 1000)", "\(Self.time)"],
+            command[0], Array(command.dropFirst()) + ["\(mark * 1000)", "\(Self.time)", Self.key],
             seconds: 120)
           #expect(outcome.status == .exited(0), "\(outcome.output)")
           print("\(backend): host \(mark): \(outcome.output)", terminator: "")
@@ -163,7 +169,7 @@ struct IPCStormTests {
         var kills = 0
         while ContinuousClock.now < end {
           let command =
-            asUser + backend.options + ["--", program, "\(4000 + kills % 1000)", "60000"]
+            asUser + backend.options + ["--", program, "\(4000 + kills % 1000)", "60000", Self.key]
           _ = try await Subprocess.run(
             command[0].contains("/") ? .path(FilePath(command[0])) : .name(command[0]),
             arguments: Arguments(Array(command.dropFirst())), workingDirectory: "/", input: .none,
@@ -181,7 +187,7 @@ struct IPCStormTests {
     expectUntouched(old)
     print("\(backend): \(kills) host programs killed")
     // What the killed ones have left in /dev/shm the next pod of the user removes.
-    let command = asUser + backend.options + ["--", program, "77", "50"]
+    let command = asUser + backend.options + ["--", program, "77", "1000", Self.key]
     let last = try await TestEnvironment.native.run(command[0], Array(command.dropFirst()))
     #expect(last.status == .exited(0), "\(last.output)")
     let isOver = await eventually { Leftovers.all(of: user).isEmpty }
@@ -191,8 +197,9 @@ struct IPCStormTests {
 
   @Test(
     "pods that end in the middle of everything leave the host program as it was",
-    .timeLimit(.minutes(10)), arguments: TestBackend.usual)
-  func manyPods(backend: TestBackend) async throws {
+    .timeLimit(.minutes(10)), arguments: TestBackend.usual, PodConfiguration.SystemVProvider.each)
+  func manyPods(backend: TestBackend, provider: PodConfiguration.SystemVProvider) async throws {
+    let configuration = try provider.configured()
     let program = FilePath(try await TestPrograms.path("ipc_storm"))
     let options = users
     let warmUp = 8
@@ -201,10 +208,11 @@ struct IPCStormTests {
     for round in 0..<count {
       // What a host program keeps once it has had a pod or a few: threads of the pool, memory of the allocator.
       if round == warmUp { before = OwnUse() }
-      try await withPod(backend: backend.backend) { pod in
+      try await withPod(configuration, backend: backend.backend) { pod in
         _ = try await pod.launch(
           try LaunchRequest(
-            .path(program), arguments: ["\(round + 1)", "60000"], options: options, input: .none,
+            .path(program), arguments: ["\(round + 1)", "60000", Self.key], options: options,
+            input: .none,
             output: .discard, error: .discard))
         // Who waits when the pod ends is never answered.
         _ = try await pod.launch(
@@ -219,7 +227,9 @@ struct IPCStormTests {
       return now.descriptors <= before.descriptors && now.threads <= before.threads
     }
     let after = OwnUse()
-    print("\(backend): \(count - warmUp) pods ended in a storm: \(before) before, \(after) after")
+    print(
+      "\(backend), \(provider): \(count - warmUp) pods ended in a storm: \(before) before, \(after) after"
+    )
     #expect(isGivenBack, "\(before), then \(after): \(after.more(than: before))")
     #expect(after.memory < before.memory + 16 * 1024, "\(before), then \(after)")
     if let user = options.userID { #expect(Leftovers.all(of: user) == []) }

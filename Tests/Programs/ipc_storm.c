@@ -21,6 +21,7 @@ static struct {
   int last[3][32768];
 } *shared;
 
+static key_t first_key;
 static uint64_t state;
 static unsigned draw(void) {
   state = state * 6364136223846793005 + 1442695040888963407;
@@ -105,7 +106,7 @@ static void use_segment(int id) {
 }
 
 static void by_key(void) {
-  key_t key = 0x50440000 + (key_t)(draw() % key_count);
+  key_t key = first_key + (key_t)(draw() % key_count);
   int flags = IPC_CREAT | 0666 | (draw() % 2 ? IPC_EXCL : 0), id;
   switch (draw() % 3) {
   case 0:
@@ -233,9 +234,10 @@ static void work(uint64_t seed) {
   _exit(0);
 }
 
-// Arguments: the mark, from 1 to 32767, and for how many milliseconds.
+// Arguments: the mark, from 1 to 32767, for how many milliseconds, and the first of the keys.
 int main(int argc, char **argv) {
-  CHECK_EQUAL(argc, 3);
+  CHECK_EQUAL(argc, 4);
+  first_key = atoi(argv[3]);
   shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   CHECK(shared != MAP_FAILED);
   shared->mark = atoi(argv[1]);
@@ -273,7 +275,7 @@ int main(int argc, char **argv) {
   }
   // Nobody of ours is left: what is undone is undone.
   for (int i = 0; i < key_count; i++) {
-    int set = semget(0x50440000 + i, 0, 0);
+    int set = semget(first_key + i, 0, 0);
     if (set >= 0) CHECK_EQUAL(semctl(set, 0, GETVAL), 0);
   }
   printf("made %ld, %ld of them in a former one's place, used %ld, removed %ld, guessed %ld, waited %ld, killed %ld\n", shared->made,

@@ -9,7 +9,7 @@ extension Way {
   /// What makes the pod; nil in no pod.
   var backend: (any Backend)? {
     switch self {
-    case .pod: return SeccompBackend(fallback: .none)
+    case .pod, .emulatingPod: return SeccompBackend(fallback: .none)
     case .unscopedPod:
       var backend = SeccompBackend(fallback: .none)
       backend.usesSignalScope = false
@@ -17,6 +17,13 @@ extension Way {
     case .ptrace: return PtraceBackend(stops: .filtered)
     case .native, .allowAll, .proot: return nil
     }
+  }
+
+  /// What is asked of the pod.
+  var configuration: PodConfiguration {
+    var configuration = PodConfiguration()
+    if self == .emulatingPod { configuration.systemV = .emulated }
+    return configuration
   }
 }
 
@@ -43,7 +50,7 @@ nonisolated(nonsending) func withWorkers<Result>(
     return try await withWorkers(
       rest, program: program, cpu: cpu, started.merging([way: worker]) { $1 }, body)
   }
-  return try await withPod(backend: backend) { pod in
+  return try await withPod(way.configuration, backend: backend) { pod in
     let worker = try Worker { pod.statistics }
     defer { worker.end() }
     _ = try await pod.launch(
@@ -66,7 +73,7 @@ extension Way {
         of: (self == .proot ? ["proot"] : []) + command, in: directory)
       return nil
     }
-    return try await withPod(backend: backend) { pod in
+    return try await withPod(configuration, backend: backend) { pod in
       let result = try await pod.run(
         command[0].contains("/") ? .path(FilePath(command[0])) : .name(command[0]),
         arguments: Pod.Arguments(Array(command.dropFirst())),

@@ -104,10 +104,9 @@ public struct BoundaryTable: Sendable {
     for row in rows where row.descriptor == nil { byNumber[Int(row.call.rawValue)].append(row) }
     // The default row is tried last.
     rowsByNumber = byNumber.map { rows in
-      rows.count < 2
-        ? rows
-        : rows.filter { !$0.variant.conditions.isEmpty }
-          + rows.filter { $0.variant.conditions.isEmpty }
+      if rows.count < 2 { return rows }
+      return rows.filter { !$0.variant.conditions.isEmpty }
+        + rows.filter { $0.variant.conditions.isEmpty }
     }
   }
 
