@@ -48,14 +48,17 @@ extension Tracee {
   /// Source: signal(7), "Interruption of system calls and library functions by stop signals".
   func goOnWaiting(after signal: Int32) {
     if stops(at: signal) { hasStopped = true }
-    if hasStopped { return }
+    if hasStopped {
+      if signal == SIGCONT { hasStopped = false }
+      return
+    }
     guard var registers = try? Registers(of: tid), registers.resultError == .interrupted,
       let call = UInt16(exactly: registers.syscallNumber).flatMap({ Syscall(rawValue: $0) }),
       let limit = InterruptedWait.limit(of: call, CallArguments(registers))
     else { return }
     var error = Errno(rawValue: InterruptedWait.restartUnlessHandled)
     if case .until(let address) = limit {
-      guard let time = duration(at: address) else { return }
+      guard begun == call, let time = duration(at: address) else { return }
       if began.duration(to: .now) >= time {
         error = .resourceTemporarilyUnavailable
       } else {

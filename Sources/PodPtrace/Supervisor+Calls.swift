@@ -127,7 +127,7 @@ extension Supervisor {
     if tracee.goesOn != call,
       case .until? = InterruptedWait.limit(of: call, CallArguments(tracee.registers))
     {
-      tracee.began = .now
+      (tracee.began, tracee.begun) = (.now, call)
     }
     tracee.goesOn = nil
     tracee.hasStopped = false

@@ -127,10 +127,11 @@ final class Tracee {
   /// The flags of the fork that made it, until its first stop.
   var birth: (flags: UInt64, childWord: RemoteAddress)?
 
-  /// When its wait with a time limit began, and which one is made again that had begun then.
+  /// When its last wait with a time limit began that was seen, which one that is, and which one is made again that had begun then.
   var began = ContinuousClock.now
+  var begun: Syscall?
   var goesOn: Syscall?
-  /// Whether a signal has stopped it since its call began.
+  /// Whether a signal has stopped it, and it didn't hear of its going on, nor begin a call that was seen, since.
   var hasStopped = false
 
   /// The thread's own signal mask while it makes calls for us.

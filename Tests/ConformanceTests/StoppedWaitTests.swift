@@ -12,7 +12,8 @@ struct StoppedWaitTests {
     #expect(native.status == .exited(0), "\(native.output)")
     for (backend, words) in [(TestBackend.ptrace, []), (.seccomp, ["but-semaphores"])] {
       let outcome = try await TestEnvironment.native.run(
-        try TestPrograms.podrun(), backend.options + ["--", program] + words)
+        try TestPrograms.podrun(),
+        backend.options + ["--system-v", "emulated", "--", program] + words)
       #expect(outcome.status == .exited(0), "\(backend): \(outcome.output)")
     }
   }

@@ -68,10 +68,32 @@ static void stop_and_continue(int (*wait_for)(void), int signal, int ends) {
   reap_ok(child);
 }
 
+static void ignored_signal(void) {
+  // Who ignores a signal isn't woken by it, and waits no longer for that.
+  CHECK(signal(SIGUSR1, SIG_IGN) != SIG_ERR);
+  pid_t sender = fork();
+  if (sender == 0) {
+    for (int i = 0; i < 20; i++) {
+      pause_ms(10);
+      CHECK(kill(getppid(), SIGUSR1) == 0);
+    }
+    _exit(0);
+  }
+  struct sembuf never = {0, -1, 0};
+  struct timespec begin, end, limit = {0, 300000000};
+  clock_gettime(CLOCK_MONOTONIC, &begin);
+  CHECK(semtimedop(set, &never, 1, &limit) == -1 && errno == EAGAIN);
+  clock_gettime(CLOCK_MONOTONIC, &end);
+  long waited = (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000;
+  CHECK(waited >= 299 && waited < 10000);
+  reap_ok(sender);
+}
+
 int main(int count, char **words) {
   (void)words;
   CHECK((set = semget(IPC_PRIVATE, 1, 0600)) >= 0);
   CHECK((queue = msgget(IPC_PRIVATE, 0600)) >= 0);
+  ignored_signal();
   const int signals[] = {SIGSTOP, SIGTSTP};
   for (int i = 0; i < 2; i++) {
     if (count == 1) {
