@@ -22,10 +22,13 @@ static __thread int is_main;
 static volatile int alarms, plain, queued, is_storming;
 static unsigned char seen[most_queued];
 
+// How many µs lie between signals at least. Where a handler takes longer than that, nothing else would ever be done.
+static int pace = 50;
+
 static void arm(void) {
   static unsigned turn;
   turn = turn * 1103515245u + 12345u;
-  struct itimerval soon = {{0, 0}, {0, 50 + (turn >> 16) % 400}};
+  struct itimerval soon = {{0, 0}, {0, pace + (turn >> 16) % (8 * (unsigned)pace)}};
   setitimer(ITIMER_REAL, &soon, NULL);
 }
 
@@ -60,7 +63,7 @@ static void send_signals(void) {
     CHECK(kill(parent, SIGUSR1) == 0);
     union sigval value = {.sival_int = shared->sent};
     if (shared->sent < most_queued && sigqueue(parent, QUEUED, value) == 0) shared->sent++;
-    struct timespec pause = {0, 150000};
+    struct timespec pause = {0, 3000L * pace};
     nanosleep(&pause, NULL);
   }
   _exit(0);
@@ -289,6 +292,19 @@ static int64_t now_ms(void) {
   return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 
+// Finds out what a handler takes here, now.
+static void measure(void) {
+  enum { times = 50 };
+  install(SIGALRM, 0);
+  struct timespec begin, end;
+  CHECK(clock_gettime(CLOCK_MONOTONIC, &begin) == 0);
+  for (int i = 0; i < times; i++) CHECK(raise(SIGALRM) == 0);
+  CHECK(clock_gettime(CLOCK_MONOTONIC, &end) == 0);
+  int64_t took = (end.tv_sec - begin.tv_sec) * 1000000LL + (end.tv_nsec - begin.tv_nsec) / 1000;
+  pace = took / times < 25 ? 50 : (int)(2 * took / times);
+  if (pace > 5000) pace = 5000;
+}
+
 static void storm(void) {
   memset(seen, 0, sizeof seen);
   shared->stop = shared->sent = 0;
@@ -340,6 +356,7 @@ int main(void) {
   sigaddset(&set, AWAITED);
   sigaddset(&set, FOR_CHILD);
   CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+  measure();
   for (int mode = 0; mode < 4; mode++) {
     restarts = mode & 1;
     on_own_stack = mode >> 1;
