@@ -117,6 +117,13 @@ struct RunCommand: ParsableCommand {
   @Flag(inversion: .prefixedNo, help: "Mount the pod's own /dev/shm where podrun has the right to.")
   var mounts = true
 
+  @Flag(
+    help: ArgumentHelp(
+      """
+      Where podrun has no right to mount, take a user namespace, in which it has. Programs then can be no other user, and       see others' files as nobody's.
+      """))
+  var userNamespace = false
+
   /// Who has System V objects.
   enum SystemVName: String, ExpressibleByArgument, CaseIterable {
     case automatic
@@ -128,7 +135,7 @@ struct RunCommand: ParsableCommand {
     help: ArgumentHelp(
       """
       Who has System V objects and POSIX message queues: the kernel, in an IPC namespace, for which podrun has to have \
-      CAP_SYS_ADMIN, or podrun (emulated). Automatic is the kernel where it can be had.
+      CAP_SYS_ADMIN or --user-namespace, or podrun (emulated). Automatic is the kernel where it can be had.
       """, valueName: "provider"))
   var systemV = SystemVName.automatic
 
@@ -200,6 +207,9 @@ struct RunCommand: ParsableCommand {
     }
     if systemV == .kernel, !mounts {
       throw ValidationError("--system-v kernel needs mounts, which --no-mounts takes away.")
+    }
+    if userNamespace, !mounts {
+      throw ValidationError("--user-namespace is for mounts, which --no-mounts takes away.")
     }
     for entry in env where entry.isEmpty || entry.hasPrefix("=") {
       throw ValidationError("--env takes KEY=VALUE or KEY, not '\(entry)'.")

@@ -119,6 +119,7 @@ extension RunCommand {
     configuration.capabilities = capabilities
     configuration.pathCoverage = paths == .everything ? .everything : .objects
     configuration.mayMount = mounts
+    configuration.userNamespace = userNamespace
     configuration.systemV =
       switch systemV {
       case .automatic: .automatic

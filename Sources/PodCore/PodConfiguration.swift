@@ -22,7 +22,8 @@ public struct PodConfiguration: Sendable, Hashable, Codable {
     /// The kernel where it can be had, else the host program.
     case automatic
     /// The kernel, in an IPC namespace of the pod's own: calls are as fast as natively, and what they answer is the kernel's.
-    /// Needs CAP_SYS_ADMIN and ``PodConfiguration/mayMount``; without them no pod is made.
+    /// Needs CAP_SYS_ADMIN, or ``PodConfiguration/userNamespace``, and ``PodConfiguration/mayMount``; without them no pod
+    /// is made.
     case kernel
     /// The host program: no privileges are needed.
     case emulated
@@ -53,6 +54,15 @@ public struct PodConfiguration: Sendable, Hashable, Codable {
   /// (CAP_SYS_ADMIN): then `/dev/shm` is the pod's own directory, whatever programs do, at no cost.
   public var mayMount = true
 
+  /// Whether the pod's init takes a user namespace where the host program has no CAP_SYS_ADMIN, and so may mount and have an
+  /// IPC namespace all the same. Where it can't have one, no pod is made.
+  ///
+  /// Programs then are the host program's user and group and can be nobody else: other users' files are shown as nobody's
+  /// (65534), and `setgroups` is denied.
+  ///
+  /// Source: user_namespaces(7).
+  public var userNamespace = false
+
   /// Who has System V objects (queues, semaphores, shared memory) and POSIX message queues.
   public var systemV: SystemVProvider = .automatic
 
@@ -73,6 +83,9 @@ public struct PodConfiguration: Sendable, Hashable, Codable {
     }
     if systemV == .kernel, !mayMount {
       faults.append("systemV is kernel, which needs mounts, and mayMount is false")
+    }
+    if userNamespace, !mayMount {
+      faults.append("userNamespace is true, which is for mounts, and mayMount is false")
     }
     if let restored = restoredNames?.processes {
       if restored.names.count > capacity {

@@ -19,7 +19,8 @@ public struct PodError: Error, Sendable, Hashable, CustomStringConvertible {
     public static let backendUnavailable = Code("backend unavailable")
     /// The machine can't give the containment that was asked for.
     public static let containmentUnavailable = Code("containment unavailable")
-    /// The kernel is to have the pod's System V objects (``PodConfiguration/systemV``), and can't.
+    /// The kernel is to have the pod's System V objects (``PodConfiguration/systemV``), and can't, or the pod is to have a
+    /// user namespace (``PodConfiguration/userNamespace``) for them, and can't.
     public static let objectsUnavailable = Code("objects unavailable")
     /// The program could not be started for another reason.
     public static let launchFailed = Code("launch failed")

@@ -12,16 +12,27 @@ package enum KernelObjects {
   package static func obstacle(for configuration: PodConfiguration) -> String? {
     if configuration.systemV == .emulated { return "they are to be emulated" }
     if !configuration.mayMount { return "the pod may mount nothing" }
-    if !OwnProcess.hasCapability(capability) {
+    if !OwnProcess.hasCapability(capability), !configuration.userNamespace {
       return
-        "an IPC namespace needs CAP_SYS_ADMIN, which this program doesn't have: run it as root, or have the "
-        + "objects emulated"
+        "an IPC namespace needs CAP_SYS_ADMIN, which this program doesn't have: run it as root, allow a user "
+        + "namespace, or have the objects emulated"
     }
     // Source: ipc_namespaces(7).
     if access("/proc/self/ns/ipc", F_OK) != 0 {
       return "this kernel has no IPC namespaces: it is to have CONFIG_IPC_NS"
     }
     return nil
+  }
+
+  /// Whether the pod of a configuration gets a user namespace.
+  package static func takesUserNamespace(_ configuration: PodConfiguration) -> Bool {
+    configuration.userNamespace && !OwnProcess.hasCapability(capability)
+  }
+
+  /// Whether the pod's init may mount, as far as that can be told beforehand.
+  static func mayMount(_ configuration: PodConfiguration) -> Bool {
+    configuration.mayMount
+      && (OwnProcess.hasCapability(capability) || configuration.userNamespace)
   }
 
   /// What an attempt's failure means.
@@ -33,6 +44,16 @@ package enum KernelObjects {
       "unshare(2) or mount(2) is denied here: check the container's seccomp profile and its security module"
     default: "the pod's init can't have an IPC namespace and its mounts"
     }
+  }
+
+  /// A pod is to have a user namespace and can't, or nothing comes of it: its init may be in one without ids.
+  static func lackingUser(_ error: Errno) -> PodError {
+    PodError(
+      .objectsUnavailable,
+      "the pod can't have a user namespace and mount in it: they are denied here (sysctl user.max_user_namespaces, "
+        + "kernel.unprivileged_userns_clone or kernel.apparmor_restrict_unprivileged_userns, a container's seccomp "
+        + "profile); make it without userNamespace (podrun: without --user-namespace)",
+      underlyingError: error)
   }
 
   static func lacking(_ reason: String, _ error: Errno? = nil) -> PodError {

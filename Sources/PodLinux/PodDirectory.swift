@@ -137,25 +137,33 @@ package final class PodDirectory: PodPlaces {
 
   /// Has a pod's init, which has no descendants yet, see the directories where programs look for them.
   ///
-  /// - Parameter hasTables: Whether there are tables of System V objects to be shown.
+  /// - Parameters:
+  ///   - podInit: The pod's.
+  ///   - hasTables: Whether there are tables of System V objects to be shown.
+  ///   - asUser: Whether init takes a user namespace for it. After a failure it may be in one, with ids that aren't its own.
   /// - Throws: What keeps it from that; `.notPermitted` where the kernel lets it mount nothing.
-  package func mount(in podInit: PodInit, hasTables: Bool) throws(Errno) {
-    _ = try mount(in: podInit, hasTables ? UInt32(POD_VIEW_TABLES) : 0)
+  package func mount(
+    in podInit: PodInit, hasTables: Bool, asUser: Bool = false
+  ) throws(Errno) {
+    let user = asUser ? UInt32(POD_VIEW_USER) : 0
+    _ = try mount(in: podInit, user | (hasTables ? UInt32(POD_VIEW_TABLES) : 0))
   }
 
   /// The same with an IPC namespace, for all that init will have for descendants: their System V objects and POSIX queues are
-  /// the kernel's own. After a failure, init may be in one all the same; then ``mount(in:hasTables:)`` may be tried.
+  /// the kernel's own. After a failure, init may be in one all the same; then ``mount(in:hasTables:asUser:)`` may be tried.
   ///
   /// - Parameters:
   ///   - podInit: The pod's.
+  ///   - asUser: As with ``mount(in:hasTables:asUser:)``.
   ///   - meanwhile: What the host program does while init does its part.
   /// - Throws: What keeps it from that; `.notPermitted` where the kernel lets it have none, `.noSpace` when there are as many
   ///   as `user.max_ipc_namespaces` allows, `.invalidArgument` where the kernel has none.
   package func mountWithObjects(
-    in podInit: PodInit, meanwhile: () -> Void = {}
+    in podInit: PodInit, asUser: Bool = false, meanwhile: () -> Void = {}
   ) throws(Errno) -> ObjectNamespace {
+    let user = asUser ? UInt32(POD_VIEW_USER) : 0
     let namespace = try mount(
-      in: podInit, UInt32(POD_VIEW_TABLES | POD_VIEW_OBJECTS), meanwhile: meanwhile)
+      in: podInit, user | UInt32(POD_VIEW_TABLES | POD_VIEW_OBJECTS), meanwhile: meanwhile)
     guard let namespace else { throw .invalidArgument }
     return namespace
   }
@@ -380,14 +388,15 @@ extension PodSetup {
   /// there, and decides who has its System V objects. Where no directories can be made, it says so, and the pod sees the
   /// host's.
   ///
-  /// - Throws: `.objectsUnavailable` when the kernel is to have the objects and can't. Init is the caller's to end.
+  /// - Throws: `.objectsUnavailable` when the kernel is to have the objects and can't, or the pod a user namespace. Init is the caller's to end.
   package func makeDirectory(for podInit: PodInit) throws(PodError) -> PodDirectory? {
     names.emulateObjects()
+    let asUser = KernelObjects.takesUserNamespace(configuration)
     let directory: PodDirectory
     do throws(Errno) {
       directory = try PodDirectory.make()
     } catch {
-      if configuration.systemV == .kernel {
+      if configuration.systemV == .kernel || asUser {
         throw KernelObjects.lacking("no directory can be made in /dev/shm", error)
       }
       degraded(
@@ -400,20 +409,28 @@ extension PodSetup {
       if configuration.systemV == .kernel { throw KernelObjects.lacking(obstacle) }
     } else {
       do throws(Errno) {
-        let namespace = try directory.mountWithObjects(in: podInit) { names.expectKernelObjects() }
+        let namespace = try directory.mountWithObjects(in: podInit, asUser: asUser) {
+          names.expectKernelObjects()
+        }
         names.leaveObjectsToKernel { namespace.rows($0) }
         if let error = namespace.limitFailure {
           degraded("limits of System V objects and POSIX queues aren't the host's: \(error)")
         }
         return directory
       } catch {
+        if asUser { throw KernelObjects.lackingUser(error) }
         let reason = KernelObjects.explanation(of: error)
         if configuration.systemV == .kernel { throw KernelObjects.lacking(reason, error) }
         degraded("System V objects are emulated: \(reason): \(error)")
       }
     }
-    if configuration.mayMount, OwnProcess.hasCapability(KernelObjects.capability) {
-      try? directory.mount(in: podInit, hasTables: names.paths.systemVTables != nil)
+    if KernelObjects.mayMount(configuration) {
+      do throws(Errno) {
+        try directory.mount(
+          in: podInit, hasTables: names.paths.systemVTables != nil, asUser: asUser)
+      } catch {
+        if asUser { throw KernelObjects.lackingUser(error) }
+      }
     }
     return directory
   }

@@ -133,6 +133,42 @@ struct ObjectProviderTests {
     #expect(row == nil, "\(outcome.output)")
   }
 
+  @Test(
+    "a plain user who asks for a user namespace has the kernel's objects and mounts, or is told why not",
+    .timeLimit(.minutes(3)), arguments: TestBackend.usual)
+  func userNamespace(backend: TestBackend) async throws {
+    let tier = try await TestPrograms.path("tier")
+    let user = getuid() == 0 ? ["--user", "64098"] : []
+    let podrun =
+      ["--", try TestPrograms.podrun()] + backend.options + ["--user-namespace", "--"]
+    let denied = try await TestEnvironment.native.run(
+      tier, user + ["--no-user-namespaces"] + podrun + ["true"])
+    #expect(denied.status == .exited(125), "\(denied.output)")
+    #expect(denied.output.contains("can't have a user namespace"), "\(denied.output)")
+
+    let probe = ["--", "unshare", "-U", "-r", "-m", "-i", "mount", "--bind", "/", "/"]
+    guard try await TestEnvironment.native.run(tier, user + probe).status == .exited(0) else {
+      try Test.cancel("a plain user may make no user namespace here, or not mount in it")
+    }
+    let script = """
+      set -e; id -u; id -g; grep CapEff /proc/self/status; readlink /proc/self/ns/ipc
+      ipcmk -Q; echo text > /dev/shm/file; ls -A /dev/shm
+      """
+    let outcome = try await TestEnvironment.native.run(tier, user + podrun + ["sh", "-c", script])
+    let id = user.last ?? "\(getuid())"
+    let host = try await TestEnvironment.native.run("readlink", ["/proc/self/ns/ipc"])
+    let lines = outcome.lines
+    try #require(outcome.status == .exited(0) && lines.count == 6, "\(outcome.output)")
+    #expect(lines[0] == id && lines[2].hasSuffix("0000000000000000"), "\(lines)")
+    #expect(lines[3] != host.lines.first && lines[4].hasSuffix(": 0"), "\(lines)")
+    #expect(lines[5] == "file", "\(lines)")
+    for program in ["semaphores", "message_queues", "shared_memory", "posix_objects"] {
+      let path = try await TestPrograms.path(program)
+      let outcome = try await TestEnvironment.native.run(tier, user + podrun + [path])
+      #expect(outcome.status == .exited(0), "\(program): \(outcome.output)")
+    }
+  }
+
   @Test("nothing of a namespace is left with the host program", arguments: TestBackend.usual)
   func descriptors(backend: TestBackend) async throws {
     let configuration = try PodConfiguration.SystemVProvider.kernel.configured()

@@ -28,7 +28,8 @@
 //                                        the numbers in the names of the pod's directories (PodDirectory.swift), `stage`
 //                                        POD_VIEW_…. Init takes a mount namespace of its own in which they are where
 //                                        programs look for them; with POD_VIEW_OBJECTS an IPC namespace too, with the
-//                                        limits that the host has.
+//                                        limits that the host has; with POD_VIEW_USER they belong to a user namespace
+//                                        that it takes before, and in which it has its own ids and no others.
 //   POD_MESSAGE_VIEWED     init → host   `error` is 0, or says what keeps it from that. With POD_VIEW_OBJECTS: `id` is
 //                                        what kept a limit from being the host's, or 0; descriptors: the namespace's
 //                                        /proc/sysvipc/{msg,sem,shm}, as far as they are there: `stage` has a bit for each.
@@ -86,6 +87,7 @@ enum {
   POD_VIEW_TABLES = 1,  // /proc/sysvipc
   POD_VIEW_QUEUES = 2,  // /dev/mqueue
   POD_VIEW_OBJECTS = 4,  // System V objects and POSIX queues are the kernel's, in an IPC namespace
+  POD_VIEW_USER = 8,  // in a user namespace, whose capabilities init then has
 };
 
 // Where supervision was refused.

@@ -19,7 +19,7 @@ enum { view_read_only = 0, view_write_only = 1, view_cloexec = 02000000 };
 
 enum { limit_room = 64 };
 
-static long write_limit(const char *path, const char *text, long size) {
+static long write_file(const char *path, const char *text, long size) {
   long fd = call(__NR_open, path, view_write_only | view_cloexec, 0, 0);
   if (fd < 0)
     return fd;
@@ -61,7 +61,7 @@ static long write_numbers(const char *path, const word *numbers, int count) {
     if (count)
       *--at = '\t';
   }
-  return write_limit(path, at, end - at);
+  return write_file(path, at, end - at);
 }
 
 static long keep_told_limits(const struct told_limits *host) {
@@ -133,7 +133,7 @@ static void read_limits(struct namespace_limits *limits) {
 static long keep_limits(const struct namespace_limits *host) {
   long failure = keep_told_limits(&host->told);
   for (int i = 0; i < filed_count; i++) {
-    long r = host->size[i] ? write_limit(filed_limits[i].path, host->text[i], host->size[i]) : 0;
+    long r = host->size[i] ? write_file(filed_limits[i].path, host->text[i], host->size[i]) : 0;
     if (r < 0)
       failure = r;
   }
@@ -196,6 +196,35 @@ static long show_directories(unsigned outer, word secret, unsigned which) {
   return r;
 }
 
+// In a user namespace that init has just taken: its own id stands for itself, and no other for anybody.
+static long keep_id(const char *map, word id) {
+  char text[2 * 20 + 8];
+  char *end = text + sizeof text, *at = end;
+  *--at = '\n';
+  *--at = '1';
+  for (int times = 0; times < 2; times++) {
+    *--at = ' ';
+    word rest = id;
+    do *--at = (char)('0' + rest % 10);
+    while (rest /= 10);
+  }
+  return write_file(map, at, end - at);
+}
+
+// Source: user_namespaces(7), "Defining user and group ID mappings".
+static long take_user_namespace(void) {
+  enum { new_user = 0x10000000 };
+  word user = (word)call(__NR_geteuid, 0, 0, 0, 0), group = (word)call(__NR_getegid, 0, 0, 0, 0);
+  long r = call(__NR_unshare, new_user, 0, 0, 0);
+  if (r == 0)
+    r = write_file("/proc/self/setgroups", "deny", 4);
+  if (r == 0)
+    r = keep_id("/proc/self/uid_map", user);
+  if (r == 0)
+    r = keep_id("/proc/self/gid_map", group);
+  return r;
+}
+
 static void view(struct pod_message *request) {
   enum { new_mounts = 0x20000, new_objects = 0x8000000, recursive = 0x4000, slave = 1 << 19 };
   static struct namespace_limits limits;
@@ -204,7 +233,9 @@ static void view(struct pod_message *request) {
   unsigned which = request->stage;
   if (which & POD_VIEW_OBJECTS)
     read_limits(&limits);
-  long r = call(__NR_unshare, which & POD_VIEW_OBJECTS ? new_mounts | new_objects : new_mounts, 0, 0, 0);
+  long r = which & POD_VIEW_USER ? take_user_namespace() : 0;
+  if (r == 0)
+    r = call(__NR_unshare, which & POD_VIEW_OBJECTS ? new_mounts | new_objects : new_mounts, 0, 0, 0);
   // The host's mounts go on coming in, and none of ours goes out.
   if (r == 0)
     r = call6(__NR_mount, 0, (long)"/", 0, recursive | slave, 0, 0);
