@@ -120,7 +120,8 @@ struct RunCommand: ParsableCommand {
   @Flag(
     help: ArgumentHelp(
       """
-      Where podrun has no right to mount, take a user namespace, in which it has. Programs then can be no other user, and       see others' files as nobody's.
+      Where podrun has no right to mount, take a user namespace, in which it has. Programs then can be no other user, and \
+      see others' files as nobody's.
       """))
   var userNamespace = false
 

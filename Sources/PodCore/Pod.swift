@@ -134,10 +134,12 @@ public final class Pod: Sendable {
     ending.withLock { ending in
       if let ending { return ending }
       let (session, hub, logger, identifier) = (session, hub, logger, identifier)
-      let segments = names.tables.segments
+      let (segments, paths) = (names.tables.segments, names.tables.paths)
       let task = Task.detached {
         await session.end()
         segments.removeAll()
+        // What is shown there may keep a namespace of the kernel's.
+        paths.systemVTables = nil
         hub.finish()
         logger.debug("\(identifier) ended")
       }

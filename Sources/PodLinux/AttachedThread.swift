@@ -29,6 +29,9 @@ package final class AttachedThread {
   private var isOwedTrap = false
   /// Reports that came while another one was waited for.
   private var early: [Int32: Int32] = [:]
+  /// Whether the thread is made to stop when it sleeps, and whether it was.
+  private var endsSleeps = false
+  private var hasSlept = false
 
   /// Where it and the calling thread run meanwhile.
   private var place: SharedCPU?
@@ -80,14 +83,18 @@ package final class AttachedThread {
     }
   }
 
+  /// How often in a row, 16 ms apart, a thread may be found asleep in a call that is over at once.
+  private static let sleeps = 8
+
   /// The next report of whomever the calling thread traces.
   ///
   /// - Parameter awaited: Who is looked at where the host program takes reports.
   private func nextReport(_ awaited: [Int32]) throws(Errno) -> (tid: Int32, status: Int32) {
     var turn: UInt32 = 0
+    var sleeps = 0
     willSleep(awaited)
     while true {
-      let isWatchful = HostReports.areTaken.load(ordering: .relaxed)
+      let isWatchful = HostReports.areTaken.load(ordering: .relaxed) || endsSleeps
       var status: Int32 = 0
       let options = CLinux_WAIT_ALL | CLinux_WAIT_NO_THREAD | (isWatchful ? Int(WNOHANG) : 0)
       let reporter = CLinux_wait4(-1, &status, Int32(options), nil)
@@ -99,6 +106,13 @@ package final class AttachedThread {
       }
       turn &+= 1
       if turn < 8 { sched_yield() } else { usleep(min(turn, 50) * 10) }
+      if endsSleeps, turn % 32 == 0 {
+        sleeps = ProcessStatus.isAsleep(tid) ? sleeps + 1 : 0
+        if sleeps > Self.sleeps {
+          hasSlept = true
+          _ = CLinux_ptrace_interrupt(tid)
+        }
+      }
     }
   }
 
@@ -265,6 +279,22 @@ package final class AttachedThread {
 
   /// Something else keeps coming: group stops, or other threads that write over the code.
   private static let attempts = 64
+
+  /// Makes a call that the program knows nothing of and that is over at once: it would sleep only if somebody with whom the thread
+  /// shares memory or descriptors had put others there, and then is interrupted.
+  package func performAtOnce(
+    _ call: Syscall, _ arguments: CallArguments
+  ) throws(Errno) -> CallResult {
+    (endsSleeps, hasSlept) = (true, false)
+    defer { endsSleeps = false }
+    for _ in 0..<Self.attempts {
+      if case .returned(let result) = try perform(call, arguments, withSignals: false) {
+        return result
+      }
+      if hasSlept { return .failure(.interrupted) }
+    }
+    throw .badAddress
+  }
 
   /// Makes a call.
   ///

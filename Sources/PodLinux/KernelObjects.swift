@@ -75,10 +75,19 @@ package enum KernelObjects {
   /// - Parameters:
   ///   - configuration: The pod's.
   ///   - objects: Who has its objects.
+  ///   - hasDirectory: Whether it has a ``PodDirectory``.
   ///   - isScoped: Whether Landlock keeps processes outside, and what they see (`/proc/PID/root`), out of its reach.
   package static func containment(
-    of configuration: PodConfiguration, objects: ObjectProvider, isScoped: Bool
+    of configuration: PodConfiguration, objects: ObjectProvider, hasDirectory: Bool,
+    isScoped: Bool
   ) -> Containment.Part {
+    guard hasDirectory else {
+      return .init(
+        .none,
+        by:
+          "System V objects are emulated, and none of the kernel's is reached; POSIX objects are the host's, since no "
+          + "directory can be made in /dev/shm")
+    }
     guard objects == .kernel else {
       return .init(
         .namedOnly,
@@ -90,7 +99,8 @@ package enum KernelObjects {
       "System V objects and POSIX queues are in an IPC namespace, and /dev/shm is a mount, of the pod's own"
     let kept = reaching.filter { capability in
       configuration.capabilities.contains(capability)
-        && OwnProcess.hasCapability(capability.rawValue.trailingZeroBitCount)
+        && (takesUserNamespace(configuration)
+          || OwnProcess.hasCapability(capability.rawValue.trailingZeroBitCount))
     }
     if !kept.isEmpty {
       let words = kept.map { "\($0)" }.joined(separator: ", ")

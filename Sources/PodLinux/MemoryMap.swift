@@ -58,6 +58,20 @@ enum MemoryMap {
     return count
   }
 
+  /// How many mappings of which files a process has; none where nobody may look.
+  static func counts(in process: Int32) -> [UInt64: UInt64] {
+    guard let file = try? FileDescriptor.open("/proc/\(process)/maps", .readOnly) else {
+      return [:]
+    }
+    defer { try? file.close() }
+    var counts: [UInt64: UInt64] = [:]
+    forEach(in: file) { mapping in
+      if mapping.inode != 0 { counts[mapping.identity, default: 0] += 1 }
+      return true
+    }
+    return counts
+  }
+
   /// Whether two processes have one memory.
   static func isShared(_ process: Int32, _ other: Int32) -> Bool {
     CLinux_share_memory(process, other) != 0

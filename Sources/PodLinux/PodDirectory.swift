@@ -264,7 +264,7 @@ package final class PodDirectory: PodPlaces {
       guard fstat(outer.rawValue, &status) == 0, status.st_uid == geteuid(),
         flock(outer.rawValue, LOCK_EX | LOCK_NB) == 0
       else { continue }
-      empty(outer.rawValue)
+      empty(outer.rawValue, within: .milliseconds(500))
       _ = withPath("\(Self.parent)/", name) { rmdir($0) }
     }
   }
@@ -273,10 +273,14 @@ package final class PodDirectory: PodPlaces {
   ///
   /// However deep a program has nested its directories, they are taken to the top one by one: no path gets too long, and
   /// no more than two of them are open at once. What can't be removed, since another user of the pod's has it, stays.
-  private static func empty(_ outer: Int32) {
+  ///
+  /// - Parameter time: After which nothing more is begun: somebody else may go on making files there. Who makes the next pod
+  ///   finds the rest.
+  private static func empty(_ outer: Int32, within time: Duration = .seconds(10)) {
+    let begin = ContinuousClock.now
     var number = 0
     var isProgress = true
-    while isProgress {
+    while isProgress, begin.duration(to: .now) < time {
       isProgress = false
       for name in names(in: outer) {
         if remove(name, in: outer) {

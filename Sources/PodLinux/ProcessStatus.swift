@@ -95,6 +95,13 @@ package enum ProcessStatus {
     line("State", of: task)?.first == "t"
   }
 
+  /// Whether a task sleeps, so that a signal or a request to stop would wake it.
+  ///
+  /// Source: proc_pid_status(5), "State".
+  package static func isAsleep(_ task: Int32) -> Bool {
+    line("State", of: task)?.first == "S"
+  }
+
   /// Whether a task has ended, and nobody has waited for it.
   ///
   /// Source: proc_pid_status(5), "State".

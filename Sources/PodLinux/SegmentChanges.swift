@@ -73,8 +73,9 @@ extension MemoryMap {
       Result { () throws(Errno) in try host.scratch(bytes) }
     }.get()
     let relative = UInt64(bitPattern: Int64(AT_FDCWD))
+    // Others may write another path there: none that it would wait at.
     let opened = try host.perform(
-      .openat, CallArguments(relative, name.rawValue, UInt64(O_RDONLY | O_CLOEXEC)))
+      .openat, CallArguments(relative, name.rawValue, UInt64(O_RDONLY | O_CLOEXEC | O_NONBLOCK)))
     guard case .success(let descriptor) = opened else { throw .noMemory }
     var text: [UInt8] = []
     let result = Result { () throws(Errno) in
@@ -107,8 +108,8 @@ extension AttachedThread {
   /// - Returns: The address.
   /// - Throws: What `shmat` answers.
   package func map(_ mapping: SegmentMapping, descriptor: Int32) throws(Errno) -> Int {
-    let mapped = try perform(.mmap, mapping.arguments(descriptor: descriptor))
-    _ = try perform(.close, CallArguments(UInt64(descriptor)))
+    let mapped = try performAtOnce(.mmap, mapping.arguments(descriptor: descriptor))
+    _ = try performAtOnce(.close, CallArguments(UInt64(descriptor)))
     return try mapping.result(of: mapped).get()
   }
 }

@@ -114,6 +114,18 @@ package final class SegmentFile: SegmentMemory {
     return sum
   }
 
+  package func allMappings(in processes: [PhysicalName<ProcessID>]) -> [UInt64: UInt64] {
+    var sums: [UInt64: UInt64] = [:]
+    var seen: [Int32] = []
+    for process in processes {
+      if seen.contains(where: { MemoryMap.isShared(process.rawValue, $0) }) { continue }
+      let counts = MemoryMap.counts(in: process.rawValue)
+      if !counts.isEmpty { seen.append(process.rawValue) }
+      sums.merge(counts) { $0 + $1 }
+    }
+    return sums
+  }
+
   package var resident: UInt64 {
     var status = stat()
     return fstat(kept.rawValue, &status) == 0 ? UInt64(status.st_blocks) * 512 : 0

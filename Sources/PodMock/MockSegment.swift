@@ -20,6 +20,22 @@ final class MockSegment: SegmentMemory {
     return UInt64(count { numbers.contains($0) })
   }
 
+  func allMappings(in processes: [PhysicalName<ProcessID>]) -> [UInt64: UInt64] {
+    let numbers = Set(processes.map(\.rawValue))
+    return kernel.inspect { state in
+      let spaces = Set(
+        state.processes.values.filter { !$0.isZombie && numbers.contains($0.number) }
+          .map(\.space))
+      var sums: [UInt64: UInt64] = [:]
+      for space in spaces {
+        for segment in state.spaces[space]?.segments.values.map(\.self) ?? [] {
+          sums[segment.identity, default: 0] += 1
+        }
+      }
+      return sums
+    }
+  }
+
   private func count(_ isAsked: (Int32) -> Bool) -> Int {
     kernel.inspect { state in
       let spaces = Set(

@@ -38,7 +38,7 @@ final class MockTransactionHost: TransactionHost {
       base.add(.readingEntry(ProcessTable.initial.rawValue, of: pod.names.pod))
       // Objects that the supervisor has, which ends of processes change too.
       let performed = pod.names.boundary.row(for: call, arguments)?.performed
-      takesLock = performed == .emulated
+      takesLock = performed?.isEmulated == true
       if performed == .inCallerMapping || Self.segmentCalls.contains(call) {
         base.add(.writing(Footprint.events))
       }

@@ -54,7 +54,7 @@ public struct PtraceBackend: Backend {
   }
 
   static func containment(
-    of configuration: PodConfiguration, objects: ObjectProvider
+    of configuration: PodConfiguration, objects: ObjectProvider, hasDirectory: Bool = true
   ) -> Containment {
     Containment([
       .processes: .init(
@@ -62,7 +62,8 @@ public struct PtraceBackend: Backend {
         by:
           "the tracer translates or refuses every call that names a process; the files of /proc are "
           + "the host's, and what the user may do there a program in the pod may too"),
-      .ipc: KernelObjects.containment(of: configuration, objects: objects, isScoped: false),
+      .ipc: KernelObjects.containment(
+        of: configuration, objects: objects, hasDirectory: hasDirectory, isScoped: false),
       .terminals: .init(
         .namedOnly, by: "a program on a terminal has a session of its own, and no host terminal"),
     ])

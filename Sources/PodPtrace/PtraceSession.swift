@@ -110,7 +110,8 @@ final class PtraceSession: BackendSession {
       watch: Watch(pulse: pulse, podInit: podInit, mailbox: mailbox, setup: setup),
       capabilities: setup.configuration.capabilities,
       containment: PtraceBackend.containment(
-        of: setup.configuration, objects: setup.names.objects))
+        of: setup.configuration, objects: setup.names.objects,
+        hasDirectory: directory != nil))
   }
 
   func launch(_ request: LaunchRequest) async throws(PodError) -> LaunchedProcess {

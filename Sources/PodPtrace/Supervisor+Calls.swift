@@ -191,7 +191,7 @@ extension Supervisor {
       resume(tracee)
       // The kernel's part of a call that doesn't block is waited for here and now: nothing that it names can be reaped
       // before it is over.
-      if performed != .inCallerBlocking, performed != .emulated { finishNow(tracee) }
+      if performed != .inCallerBlocking, !performed.isEmulated { finishNow(tracee) }
     }
   }
 

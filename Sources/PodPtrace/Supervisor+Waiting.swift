@@ -96,8 +96,8 @@ extension Supervisor {
   /// A thread-group leader that is killed, or that another thread's exec replaces, reports nothing before the ends of
   /// all other threads of the group were taken, so nobody sleeps for a leader that isn't alone.
   ///
-  /// - Parameter mayRun: Whether the thread executes an instruction for us, in memory of the program's: should it run on,
-  ///   it is made to stop, and is ``Tracee/wasCaught``.
+  /// - Parameter mayRun: Whether the thread executes an instruction or makes a call for us, with memory and descriptors of the
+  ///   program's: should it run on, or fall asleep, it is made to stop, and is ``Tracee/wasCaught``.
   /// - Throws: `.noChildProcess` when there is no such thread any more.
   ///
   /// Source: ptrace(2), "execve(2) under ptrace"; kernel/exit.c, `delay_group_leader`.
@@ -105,6 +105,7 @@ extension Supervisor {
     let tid = tracee.tid
     var turn: UInt32 = 0
     var begin: UInt64?
+    var sleeps = 0
     while true {
       let isLeader = tid == tracee.process.tgid && tracee.process.threads.count > 1
       if !isLeader, !mayRun, !isWatchful, turn == 0 { awaitAnyReport() }
@@ -130,7 +131,8 @@ extension Supervisor {
         // Another thread's exec gives its number, and so another clock, to a thread that has run less.
         let first = min(begin ?? time, time)
         begin = first
-        if time - first > Self.patience, !tracee.wasCaught {
+        sleeps = ProcessStatus.isAsleep(tid) ? sleeps + 1 : 0
+        if time - first > Self.patience || sleeps > Self.sleeps, !tracee.wasCaught {
           tracee.wasCaught = CLinux_ptrace_interrupt(tid) == 0
         }
       }
@@ -140,6 +142,10 @@ extension Supervisor {
   /// For how many nanoseconds of its CPU time a thread may run that was to execute one instruction: its code is where the
   /// program, or somebody with whom it shares memory, can put another.
   private static let patience: UInt64 = 50_000_000
+
+  /// How often in a row, 16 ms apart, such a thread may be found asleep: what it does for us is over at once, unless somebody with
+  /// whom it shares memory or descriptors has put others there.
+  private static let sleeps = 8
 
   /// What a thread has used of a CPU, in nanoseconds; nil where the kernel doesn't say.
   private func timeOnCPU(of tid: Int32) -> UInt64? {

@@ -68,7 +68,7 @@ final class AttachedCaller: TransactionHost, MappingHost, CallerState {
   }
 
   func perform(_ call: Syscall, _ arguments: CallArguments) throws(Errno) -> CallResult {
-    try held().perform(call, arguments)
+    try held().performAtOnce(call, arguments)
   }
 
   func processGroup(
@@ -182,10 +182,10 @@ final class AttachedCaller: TransactionHost, MappingHost, CallerState {
     let mapped = try attached.perform(
       .mmap,
       CallArguments(0, size, UInt64(PROT_READ), UInt64(MAP_SHARED), UInt64(descriptor), 0))
-    _ = try attached.perform(.close, CallArguments(UInt64(descriptor)))
+    _ = try attached.performAtOnce(.close, CallArguments(UInt64(descriptor)))
     let address = RemoteAddress(rawValue: UInt64(bitPattern: Int64(try mapped.get())))
     if process.space.settleWaitWords(address, insteadOf: nil) != address {
-      _ = try attached.perform(.munmap, CallArguments(address.rawValue, size))
+      _ = try attached.performAtOnce(.munmap, CallArguments(address.rawValue, size))
     }
   }
 
@@ -198,7 +198,6 @@ final class AttachedCaller: TransactionHost, MappingHost, CallerState {
       process.space.settleWaitWords(nil, insteadOf: words)
       return nil
     }
-    guard let word = all.take() else { throw .noMemory }
     // Always with an end: without one, the kernel would go on with the sleep after handlers that ask for it (SA_RESTART), which
     // no call that waits for a System V object does.
     var end: (seconds: Int64, nanoseconds: Int64) = (1 << 33, 0)
@@ -211,12 +210,13 @@ final class AttachedCaller: TransactionHost, MappingHost, CallerState {
         Int64(now.tv_sec) + seconds + nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000
       )
     }
-    let limit = try withUnsafeBytes(of: &end) { bytes throws(Errno) in try scratch(bytes) }
+    guard let word = all.take(until: end) else { throw .noMemory }
     let wait: UInt64 = 9
     return Sleep(
       word, call: .futex,
       CallArguments(
-        words.advanced(by: word.offset).rawValue, wait, 0, limit.rawValue, 0, 0xFFFF_FFFF),
+        words.advanced(by: word.offset).rawValue, wait, 0,
+        words.advanced(by: word.limitOffset).rawValue, 0, 0xFFFF_FFFF),
       timedOut: .failure(.timedOut))
   }
 
@@ -294,7 +294,7 @@ final class AttachedCaller: TransactionHost, MappingHost, CallerState {
     let settled = space.settleGate(address, insteadOf: known)
     // Another thread's came first.
     if settled != address {
-      _ = try attached.perform(.munmap, CallArguments(address.rawValue, UInt64(Gate.size)))
+      _ = try attached.performAtOnce(.munmap, CallArguments(address.rawValue, UInt64(Gate.size)))
     }
     return Gate(address: settled)
   }

@@ -216,13 +216,15 @@ package struct MachineSupport: Sendable, Equatable {
   /// - Parameters:
   ///   - configuration: What is asked of the pod.
   ///   - objects: Who has its System V objects.
+  ///   - hasDirectory: Whether it has a directory for its POSIX objects.
   package func containment(
-    of configuration: PodConfiguration, objects: ObjectProvider
+    of configuration: PodConfiguration, objects: ObjectProvider, hasDirectory: Bool = true
   ) -> Containment {
     Containment([
       .processes: processes(configuration.capabilities),
       .ipc: KernelObjects.containment(
-        of: configuration, objects: objects, isScoped: hasSignalScope),
+        of: configuration, objects: objects, hasDirectory: hasDirectory,
+        isScoped: hasSignalScope),
       .terminals: .init(
         .namedOnly, by: "a program on a terminal has a session of its own, and no host terminal"),
     ])

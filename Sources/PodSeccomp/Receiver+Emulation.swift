@@ -30,7 +30,7 @@ extension Receiver {
 
   /// Whether the caller may have to sleep for something that the supervisor does.
   func maySleep(_ call: Syscall, _ arguments: CallArguments) -> Bool {
-    supervisor.names.boundary.row(for: call, arguments)?.performed == .emulated
+    supervisor.names.boundary.row(for: call, arguments)?.performed == .emulatedBlocking
   }
 
   /// Puts a descriptor of the words that threads sleep on into a caller that waits for its answer.

@@ -2,6 +2,7 @@ internal import CLinux
 internal import Glibc
 internal import PodCore
 internal import PodLinux
+internal import Synchronization
 internal import SystemPackage
 
 /// How a call is made whose part in the caller is a change of what it has mapped (``SegmentChange``).
@@ -191,13 +192,22 @@ extension Receiver {
   }
 
   /// Gives the caller a descriptor for a call that natively needs none: its limit is put up for so long, where it can be.
+  ///
+  /// One at a time: who found another's would put that back.
   func beyondLimit(_ notification: Notification, _ add: () -> Int32) -> Int32 {
-    let limit = ProcessDescriptors.limit(of: notification.tid)
-    guard limit < .max, isWaiting(notification),
-      ProcessDescriptors.setLimit(of: notification.tid, to: limit + 1)
-    else { return -EMFILE }
-    defer { _ = ProcessDescriptors.setLimit(of: notification.tid, to: limit) }
-    return add()
+    supervisor.limits.withLock { _ in
+      let limit = ProcessDescriptors.limit(of: notification.tid)
+      guard limit < .max, isWaiting(notification),
+        ProcessDescriptors.setLimit(of: notification.tid, to: limit + 1)
+      else { return -EMFILE }
+      defer {
+        // The program may have set its own meanwhile.
+        if ProcessDescriptors.limit(of: notification.tid) == limit + 1 {
+          _ = ProcessDescriptors.setLimit(of: notification.tid, to: limit)
+        }
+      }
+      return add()
+    }
   }
 }
 

@@ -312,7 +312,9 @@ final class Receiver {
       trace(thread, call, arguments, .failure(errno))
       report(refused: notification.number, call, errno, by: thread.process)
       answer(notification, .failure(errno))
-    case _ where row?.performed == .emulated:
+    case _ where row?.performed == .emulatedSearching:
+      slowly(notification) { emulate(notification, call, thread) }
+    case _ where row?.performed.isEmulated == true:
       emulate(notification, call, thread)
     case _ where Self.onlyLooks(call, arguments, supervisor):
       lookAt(notification, call, thread)

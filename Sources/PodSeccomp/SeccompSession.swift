@@ -107,7 +107,8 @@ final class SeccompSession: BackendSession {
       return SeccompSession(
         supervisor, ended: ended, watcher: watcher,
         containment: machine.containment(
-          of: setup.configuration, objects: setup.names.objects))
+          of: setup.configuration, objects: setup.names.objects,
+          hasDirectory: directory != nil))
     } catch {
       supervisor.end()
       throw PodError(

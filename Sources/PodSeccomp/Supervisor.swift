@@ -26,6 +26,8 @@ final class Supervisor: Sendable {
   let identities: [Identity]
   let pool: ReceiverPool
   let attendance = Attendance()
+  /// For who changes a limit of a process for a moment.
+  let limits = Mutex(())
   let lateWatches = LateWatches()
   /// Whether tasks may be made without anybody's being told.
   let namesLate: Bool

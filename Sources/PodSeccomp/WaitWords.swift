@@ -15,14 +15,17 @@ internal import SystemPackage
 ///
 /// Source: futex(2); kernel/futex/waitwake.c, `futex_unqueue`.
 final class WaitWords: Sendable {
-  private nonisolated(unsafe) let mapping: UnsafeMutablePointer<UInt32>
+  private nonisolated(unsafe) let mapping: UnsafeMutableRawPointer
   private let file: OwnedDescriptor
   /// The size of what a process maps, in bytes.
   let size: Int
-  private let free = Mutex<(given: Int, back: [Int])>((firstWord, []))
+  private let free = Mutex<(given: Int, back: [Int])>((1, []))
   /// What is at the beginning, by which a mapping is known again.
   let mark = UInt64.random(in: 1 ... .max)
-  private static let firstWord = 2
+
+  /// A word, and behind it until when its thread sleeps, by CLOCK_MONOTONIC: two numbers of 64 bits.
+  fileprivate static let place = 32
+  fileprivate static let limitOffset = 16
 
   /// So many threads of a pod can wait at one time.
   static let most = 32_768
@@ -32,7 +35,8 @@ final class WaitWords: Sendable {
   /// - Throws: What keeps this machine from having them.
   init(count: Int) throws(Errno) {
     let page = 4096
-    let size = (count * MemoryLayout<UInt32>.size + page - 1) / page * page
+    // What is at the beginning takes the first place.
+    let size = ((count + 1) * Self.place + page - 1) / page * page
     let writing = OwnedDescriptor(
       owning: CLinux_memfd_create(
         "pod-waits", UInt32(CLinux_MFD_ALLOW_SEALING | CLinux_MFD_NOEXEC_SEAL)))
@@ -48,9 +52,9 @@ final class WaitWords: Sendable {
     let sealed = CLinux_add_seals(writing.rawValue, Int32(seals))
     let reading = CLinux_open("/proc/self/fd/\(writing.rawValue)", O_RDONLY, 0)
     file = OwnedDescriptor(owning: reading)
-    self.mapping = mapping.bindMemory(to: UInt32.self, capacity: size / 4)
+    self.mapping = mapping
     self.size = size
-    UnsafeMutableRawPointer(mapping).storeBytes(of: mark, as: UInt64.self)
+    mapping.storeBytes(of: mark, as: UInt64.self)
     if sealed < 0 { throw Errno(rawValue: -sealed) }
     if reading < 0 { throw Errno(rawValue: -reading) }
   }
@@ -61,33 +65,43 @@ final class WaitWords: Sendable {
   var descriptor: Int32 { file.rawValue }
 
   /// A word that nobody sleeps on; nil when all are taken.
-  func take() -> WaitWord? {
+  ///
+  /// - Parameter end: Until when its thread sleeps at most.
+  func take(until end: (seconds: Int64, nanoseconds: Int64)) -> WaitWord? {
     let index = free.withLock { free -> Int? in
       if let index = free.back.popLast() { return index }
-      guard free.given < size / MemoryLayout<UInt32>.size else { return nil }
+      guard free.given < size / Self.place else { return nil }
       free.given += 1
       return free.given - 1
     }
     guard let index else { return nil }
+    (mapping + index * Self.place + Self.limitOffset)
+      .storeBytes(of: end.seconds, as: Int64.self)
+    (mapping + index * Self.place + Self.limitOffset + 8)
+      .storeBytes(of: end.nanoseconds, as: Int64.self)
     set(index, to: 0)
     return WaitWord(self, index)
+  }
+
+  private func word(_ index: Int) -> UnsafeMutablePointer<UInt32> {
+    (mapping + index * Self.place).assumingMemoryBound(to: UInt32.self)
   }
 
   fileprivate func giveBack(_ index: Int) { free.withLock { $0.back.append(index) } }
 
   private func set(_ index: Int, to value: UInt32) {
-    CLinux_store_word(mapping + index, value)
+    CLinux_store_word(word(index), value)
   }
 
   /// Moves who sleeps there to where it is, which tells whether there is somebody.
   fileprivate func isSleptOn(_ index: Int) -> Bool {
-    CLinux_futex_requeue(mapping + index, mapping + index) == 1
+    CLinux_futex_requeue(word(index), word(index)) == 1
   }
 
   fileprivate func wake(_ index: Int) -> Bool {
     // In this order: who is about to sleep sees it.
     set(index, to: 1)
-    return CLinux_futex_wake(mapping + index, 1) == 1
+    return CLinux_futex_wake(word(index), 1) == 1
   }
 }
 
@@ -102,7 +116,9 @@ final class WaitWord: Sleeper {
   deinit { end() }
 
   /// Where it is in the mapping.
-  var offset: Int { index * MemoryLayout<UInt32>.size }
+  var offset: Int { index * WaitWords.place }
+  /// Where its time limit is there, a `timespec`.
+  var limitOffset: Int { offset + WaitWords.limitOffset }
 
   func wake() -> Bool { !isOver.load(ordering: .acquiring) && words.wake(index) }
 

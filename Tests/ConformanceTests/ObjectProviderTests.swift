@@ -169,6 +169,19 @@ struct ObjectProviderTests {
     }
   }
 
+  @Test("who starts a pod in /dev/shm has it in the pod's", arguments: TestBackend.usual)
+  func directory(backend: TestBackend) async throws {
+    let podrun = [try TestPrograms.podrun()] + backend.options + ["--system-v", "kernel"]
+    _ = try PodConfiguration.SystemVProvider.kernel.configured()
+    let script = """
+      cd /dev/shm && mine=$(mktemp ./host-XXXXXX) || exit 9
+      "$@" -- sh -c 'pwd; ls; echo text > own'; status=$?
+      [ -e own ] && echo "made on the host"; rm -f "$mine" own; exit $status
+      """
+    let outcome = try await TestEnvironment.native.run("sh", ["-c", script, "sh"] + podrun)
+    #expect(outcome.status == .exited(0) && outcome.lines == ["/dev/shm"], "\(outcome.output)")
+  }
+
   @Test("nothing of a namespace is left with the host program", arguments: TestBackend.usual)
   func descriptors(backend: TestBackend) async throws {
     let configuration = try PodConfiguration.SystemVProvider.kernel.configured()
@@ -180,12 +193,14 @@ struct ObjectProviderTests {
         return String(decoding: path, as: UTF8.self).contains("/sysvipc/")
       }
     }
-    try await withPod(configuration, backend: backend.backend) { pod in
+    let ended = try await withPod(configuration, backend: backend.backend) { pod in
       #expect(pod.containment.parts[.ipc]?.mechanism.contains("IPC namespace") == true)
       #expect(tables() > 0)
       _ = try await pod.run(
         .name("ipcmk"), arguments: ["-Q"], output: .discarded, error: .discarded)
+      return pod
     }
+    defer { withExtendedLifetime(ended) {} }
     // Other tests' pods have theirs, but not for long.
     for _ in 0..<100 where tables() > 0 { try await Task.sleep(for: .milliseconds(50)) }
     #expect(tables() == 0)

@@ -127,6 +127,18 @@ struct SharedMemoryTests {
     Issue.record("there was nothing to connect to")
   }
 
+  @Test(
+    "who meddles with what a supervisor puts into its process doesn't keep it waiting",
+    .timeLimit(.minutes(2)), arguments: TestBackend.usual)
+  func meddled(backend: TestBackend) async throws {
+    let outcome = try await TestEnvironment.native.run(
+      try TestPrograms.podrun(),
+      backend.options + [
+        "--system-v", "emulated", "--", try await TestPrograms.path("meddled_attach"),
+      ], seconds: 60)
+    #expect(outcome.status == .exited(0), "\(outcome.output)")
+  }
+
   private func segments() throws -> Int {
     var info = shm_info()
     let look: Int32 = 14

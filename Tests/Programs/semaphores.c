@@ -617,6 +617,29 @@ static void permissions(void) {
   reap_ok(child);
 }
 
+static int crowded;
+static void *wait_in_crowd(void *argument) {
+  CHECK(op(crowded, 0, -1, 0) == 0);
+  return argument;
+}
+
+// More threads of one process than a supervisor could have places for, and none of them is in another call's way.
+static void crowd(void) {
+  enum { threads = 200 };
+  crowded = make(1);
+  pthread_t crowd[threads];
+  pthread_attr_t small;
+  CHECK(pthread_attr_init(&small) == 0 && pthread_attr_setstacksize(&small, 65536) == 0);
+  for (int i = 0; i < threads; i++) CHECK(pthread_create(&crowd[i], &small, wait_in_crowd, NULL) == 0);
+  UNTIL(semctl(crowded, 0, GETNCNT) == threads);
+  siginfo_t info;
+  FAILS(waitid(P_ALL, 0, &info, WEXITED | WNOHANG), ECHILD);
+  CHECK(set(crowded, 0, threads) == 0);
+  for (int i = 0; i < threads; i++) CHECK(pthread_join(crowd[i], NULL) == 0);
+  CHECK_EQUAL(get(crowded, 0), 0);
+  CHECK(semctl(crowded, 0, IPC_RMID) == 0);
+}
+
 int main(int argc, char **argv) {
   if (argc > 2 && strcmp(argv[1], "executed") == 0) {
     CHECK_EQUAL(get(atoi(argv[2]), 1), 4);
@@ -629,6 +652,7 @@ int main(int argc, char **argv) {
   waits();
   signals();
   job_control();
+  crowd();
   undo(argv[0]);
   threads();
   ping_pong();

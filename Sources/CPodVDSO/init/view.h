@@ -225,12 +225,23 @@ static long take_user_namespace(void) {
   return r;
 }
 
+// Where init is by the path that it has now: beneath a new mount nobody finds the old one's.
+static void enter_view(const char *directory) {
+  if (call(__NR_chdir, directory, 0, 0, 0) < 0)
+    call(__NR_chdir, "/", 0, 0, 0);
+}
+
 static void view(struct pod_message *request) {
   enum { new_mounts = 0x20000, new_objects = 0x8000000, recursive = 0x4000, slave = 1 << 19 };
   static struct namespace_limits limits;
   struct pod_message message = {POD_MESSAGE_VIEWED, 0, 0, 0, 0};
   int tables[table_count];
+  static char directory[4096] = "/";
   unsigned which = request->stage;
+  if (call(__NR_getcwd, directory, sizeof directory, 0, 0) < 0 || directory[0] != '/') {
+    directory[0] = '/';
+    directory[1] = 0;
+  }
   if (which & POD_VIEW_OBJECTS)
     read_limits(&limits);
   long r = which & POD_VIEW_USER ? take_user_namespace() : 0;
@@ -245,6 +256,8 @@ static void view(struct pod_message *request) {
   }
   if (r == 0)
     r = show_directories(request->id, request->tag, which);
+  if (r == 0)
+    enter_view(directory);
   message.error = (unsigned)-r;
   int count = 0;
   for (unsigned opened = message.stage; opened; opened >>= 1)

@@ -62,6 +62,18 @@ public enum Performance: String, Sendable {
   /// The kernel has no part in it: the supervisor does it with nothing of the caller but its memory. A caller that has to wait
   /// sleeps in the kernel meanwhile, and no supervisor waits for it.
   case emulated
+  /// The same, and the caller may have to wait.
+  case emulatedBlocking
+  /// The same, and the supervisor looks at what all of the pod's processes have mapped, which takes its time.
+  case emulatedSearching
+
+  /// Whether the kernel has no part in it.
+  public var isEmulated: Bool {
+    switch self {
+    case .emulated, .emulatedBlocking, .emulatedSearching: true
+    case .byValue, .onCopy, .inCaller, .inCallerBlocking, .inCallerMapping: false
+    }
+  }
 }
 
 /// Whom a call can reach that is made as it is, with the kernel's own numbers, whatever numbers these are.

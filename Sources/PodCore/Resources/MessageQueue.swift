@@ -22,8 +22,8 @@ public enum MessageQueue {
   /// The rows of message queues that are the host program's.
   public static let boundary: [BoundaryRow] = [
     .wrapped(.msgget, by: GetMessageQueue(), performed: .emulated),  // I1, I2
-    .wrapped(.msgsnd, by: SendMessage(), performed: .emulated),  // I5
-    .wrapped(.msgrcv, by: ReceiveMessage(), performed: .emulated),  // I5
+    .wrapped(.msgsnd, by: SendMessage(), performed: .emulatedBlocking),  // I5
+    .wrapped(.msgrcv, by: ReceiveMessage(), performed: .emulatedBlocking),  // I5
     .wrapped(.msgctl, by: ControlMessageQueue(), performed: .emulated),  // I6–I10
   ]
 }
@@ -511,7 +511,7 @@ struct ControlMessageQueue: Wrapper {
   ) -> [UInt8] {
     let usual = SystemVLimits()
     let (queues, queue) = (Int32(usual.queues), Int32(usual.queue))
-    let bytes = state.messageBytes - state.messages * MessageLimits.overhead
+    let bytes = isTotal ? state.queues.objects.reduce(0) { $0 + Int(clamping: $1.bytes) } : 0
     var record = IPCRecord(size: 32)
     record.add(isTotal ? Int32(state.queues.count) : queues * (queue / 1024))  // msgpool
     record.add(isTotal ? Int32(clamping: state.messages) : queue)  // msgmap

@@ -14,6 +14,9 @@ public protocol SegmentMemory: AnyObject, Sendable {
   /// - Complexity: Looks through all mappings of all the processes.
   func mappings(in processes: [PhysicalName<ProcessID>]) -> UInt64
 
+  /// The same of all such bytes, by their ``identity``: in one look.
+  func allMappings(in processes: [PhysicalName<ProcessID>]) -> [UInt64: UInt64]
+
   /// How many bytes of it there are.
   var resident: UInt64 { get }
 }

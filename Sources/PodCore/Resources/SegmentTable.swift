@@ -371,12 +371,13 @@ public final class SegmentTable: Sendable {
   /// Source: proc_sysvipc(5); ipc/shm.c, `sysvipc_shm_proc_show`.
   func rows(_ processes: [PhysicalName<ProcessID>]) -> [[Int64]] {
     let found = state.withLock { state in state.segments.objects.map { Status($0) } }
+    let mappings = found.lazy.compactMap(\.memory).first?.allMappings(in: processes) ?? [:]
     return found.map { status in
       let memory = status.memory
       return status.permissions.firstColumns
         + [
           Int64(clamping: status.size), Int64(status.creator), Int64(status.last),
-          Int64(memory?.mappings(in: processes) ?? 0),
+          Int64(clamping: memory.flatMap { mappings[$0.identity] } ?? 0),
         ] + status.permissions.owners
         + [
           status.attached, status.detached, status.changed, Int64(clamping: memory?.resident ?? 0),

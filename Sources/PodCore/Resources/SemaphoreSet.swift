@@ -14,8 +14,8 @@ public enum SemaphoreSet {
   /// The rows of semaphore sets that are the host program's.
   public static let boundary: [BoundaryRow] = [
     .wrapped(.semget, by: GetSemaphoreSet(), performed: .emulated),  // I1, I2
-    .wrapped(.semop, by: OperateSemaphores(), performed: .emulated),  // I4
-    .wrapped(.semtimedop, by: OperateSemaphores(), performed: .emulated),  // I4
+    .wrapped(.semop, by: OperateSemaphores(), performed: .emulatedBlocking),  // I4
+    .wrapped(.semtimedop, by: OperateSemaphores(), performed: .emulatedBlocking),  // I4
     .wrapped(.semctl, by: ControlSemaphoreSet(), performed: .emulated),  // I6–I11
   ]
 }

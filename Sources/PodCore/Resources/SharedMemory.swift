@@ -8,30 +8,35 @@ public import SystemPackage
 ///
 /// Source: shmget(2), shmctl(2), shmop(2); include/uapi/linux/shm.h; ipc/shm.c.
 public enum SharedMemory {
-  static let until = "a pod has System V ids of its own"
-
   private static let process = NameShape(ProcessID.self)
+  /// What shows a segment.
+  private static let status: [Variant] = [
+    (IPCLimits.status, "IPC_STAT"), (ControlSegment.Command.status, "SHM_STAT"),
+    (ControlSegment.Command.anyStatus, "SHM_STAT_ANY"),
+  ].map { .argument(1, is: UInt32($0), $1) }
 
   /// The rows of segments that are the kernel's, in a namespace of the pod's: who made one and attached or detached it last.
   ///
   /// Source: include/uapi/asm-generic/shmbuf.h, `struct shmid64_ds`.
-  public static let kernelObjects: [BoundaryRow] = [
-    (IPCLimits.status, "IPC_STAT"), (ControlSegment.Command.status, "SHM_STAT"),
-    (ControlSegment.Command.anyStatus, "SHM_STAT_ANY"),
-  ].map { command, label in
+  public static let kernelObjects: [BoundaryRow] = status.map { variant in
     .translated(
-      .shmctl, when: .argument(1, is: UInt32(command), label),
+      .shmctl, when: variant,
       out: [.field(80, of: 2, process), .field(84, of: 2, process)], performed: .inCaller,
       reaching: .caller)  // I6, I8, I12
   }
 
   /// The rows of segments that are the host program's.
-  public static let boundary: [BoundaryRow] = [
-    .wrapped(.shmget, by: FindSegment(), performed: .emulated),  // I1, I2, I12
-    .wrapped(.shmat, by: AttachSegment(), performed: .inCallerMapping),  // I3
-    .wrapped(.shmdt, by: DetachSegment(), performed: .inCallerMapping),  // I3
-    .wrapped(.shmctl, by: ControlSegment(), performed: .emulated),  // I6–I10, I12
-  ]
+  public static let boundary: [BoundaryRow] =
+    shown + [
+      .wrapped(.shmget, by: FindSegment(), performed: .emulated),  // I1, I2, I12
+      .wrapped(.shmat, by: AttachSegment(), performed: .inCallerMapping),  // I3
+      .wrapped(.shmdt, by: DetachSegment(), performed: .inCallerMapping),  // I3
+      .wrapped(.shmctl, by: ControlSegment(), performed: .emulated),  // I6–I10, I12
+    ]
+
+  private static let shown: [BoundaryRow] = status.map { variant in
+    .wrapped(.shmctl, when: variant, by: ControlSegment(), performed: .emulatedSearching)  // I6, I8
+  }
 
   // Flags of shmget.
   static let largePages: Int32 = 0o4000

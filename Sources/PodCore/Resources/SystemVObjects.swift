@@ -82,7 +82,9 @@ public final class SystemVObjects: Sendable {
       list.members += 1
       // It may have run before anybody told of this.
       own?.members -= 1
-      list.adjustments.merge(own?.adjustments ?? [:]) { $0 + $1 }
+      // Each was within bounds; what isn't any more is as far as it may be.
+      let bound: Int32 = 32_767
+      list.adjustments.merge(own?.adjustments ?? [:]) { max(-bound, min(bound, $0 + $1)) }
       state.undo[child] = list
     }
   }
