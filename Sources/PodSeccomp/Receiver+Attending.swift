@@ -23,7 +23,7 @@ extension Receiver {
       attached = try supervisor.seize(thread)
       counts.attached(call: notification.number)
     } catch {
-      answer(notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
+      answer(notification, .failure(Self.answer(to: error)))
       return nil
     }
     switch UInt16(exactly: notification.number).flatMap(Syscall.init(rawValue:)) {
@@ -32,7 +32,7 @@ extension Receiver {
     }
     // Until here the number could have become another's.
     guard answered?() ?? answer(notification, .success(0)) else {
-      attached.withdraw()
+      supervisor.withdraw(attached)
       return nil
     }
     do throws(Errno) {
@@ -42,6 +42,20 @@ extension Receiver {
       return nil
     }
   }
+
+  /// What a caller is told that isn't to be attached to.
+  private static func answer(to error: Errno) -> Errno {
+    switch error {
+    case .noSuchProcess: .interrupted
+    case .resourceTemporarilyUnavailable: restart
+    default: .notPermitted
+    }
+  }
+
+  /// ERESTARTNOINTR: who is about to stop makes its call again afterwards, and the program doesn't see it.
+  ///
+  /// Source: include/linux/errno.h; arch/x86/kernel/signal.c, `arch_do_signal_or_restart`.
+  private static let restart = Errno(rawValue: 513)
 
   /// Makes a call in its caller's context.
   ///
@@ -409,13 +423,12 @@ extension Receiver {
       counts.attached(call: notification.number)
     } catch {
       // The kernel won't let us look: what it executes is found out at its next call.
-      answer(
-        notification, .failure(error == .noSuchProcess ? .interrupted : .notPermitted))
+      answer(notification, .failure(Self.answer(to: error)))
       return
     }
     attached.stayTogether()
     guard letPass(notification) else {
-      attached.withdraw()
+      supervisor.withdraw(attached)
       return
     }
     guard let former = attached.watchExec(leader: process.tgid) else {

@@ -28,6 +28,8 @@ final class Supervisor: Sendable {
   let attendance = Attendance()
   /// For who changes a limit of a process for a moment.
   let limits = Mutex(())
+  /// From which threads receivers are withdrawing, and how many of them.
+  private let withdrawn = Mutex<[Int32: Int]>([:])
   let lateWatches = LateWatches()
   /// Whether tasks may be made without anybody's being told.
   let namesLate: Bool
@@ -549,13 +551,28 @@ final class Supervisor: Sendable {
 
   /// Attaches to a thread that waits for our answer.
   ///
-  /// - Throws: `.noSuchProcess` when it is gone; `.notPermitted` when it is out of reach.
+  /// - Throws: `.noSuchProcess` when it is gone; `.notPermitted` when it is out of reach;
+  ///   `.resourceTemporarilyUnavailable` when it has to make its call again (``withdraw(_:)``).
   func seize(_ thread: PodThread) throws(Errno) -> AttachedThread {
     let attached = try seizePatiently(thread)
     let attendance = attendance
     attached.willSleep = { attendance.sleeps(for: $0) }
     return attached
   }
+
+  /// Lets go of a thread that turned out to be another one than was meant: the number of one that another's exec has ended is
+  /// that one's from then on. It stops when a call of its own is over, which may be waiting for another receiver.
+  func withdraw(_ attached: AttachedThread) {
+    let tid = attached.tid
+    withdrawn.withLock { $0[tid, default: 0] += 1 }
+    attached.withdraw()
+    withdrawn.withLock { withdrawn in
+      let left = (withdrawn[tid] ?? 1) - 1
+      withdrawn[tid] = left > 0 ? left : nil
+    }
+  }
+
+  private func isWithdrawing(from tid: Int32) -> Bool { withdrawn.withLock { $0[tid] != nil } }
 
   /// How often a thread that nobody traces is asked for again.
   private static let untracedAttempts = 25
@@ -584,6 +601,8 @@ final class Supervisor: Sendable {
             continue
           }
         }
+        // Who holds it waits for it to stop, which it does when its call is over.
+        if isWithdrawing(from: thread.tid) { throw .resourceTemporarilyUnavailable }
         guard wait < 100_000 else { throw .notPermitted }
         usleep(wait)
         wait += wait / 2
