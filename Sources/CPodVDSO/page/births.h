@@ -36,7 +36,8 @@ struct pod_page_birth {
 _Static_assert(sizeof(struct pod_page_birth) == POD_PAGE_BIRTH_SIZE, "page_birth and pod_page.h say so");
 
 // Source: linux/sched.h.
-enum { page_clone_vm = 0x100, page_clone_vfork = 0x4000, page_clone_thread = 0x10000, page_clone_set_tls = 0x80000,
+enum { page_clone_vm = 0x100, page_clone_vfork = 0x4000, page_clone_thread = 0x10000, page_clone_undo = 0x40000,
+       page_clone_set_tls = 0x80000,
        page_clone_sets_makers_word = 0x100000, page_clone_sets_own_word = 0x1000000, page_clone_set_words = 0x1100000 };
 // Source: asm/unistd_64.h, asm/prctl.h.
 enum { page_nr_clone = 56, page_nr_fork = 57, page_nr_vfork = 58, page_nr_wait4 = 61,
@@ -103,6 +104,8 @@ static int page_birth_is_late(word flags, const word words[3]) {
   if (!page_names_late()) return 0;
   // The supervisor has to know whose child it is, and whose thread is no other name's.
   if (page_self().name == 0) return 0;
+  // A process that shares what is to be undone to semaphores (CLONE_SYSVSEM) can end before anybody names it.
+  if ((flags & (page_clone_undo | page_clone_thread)) == page_clone_undo) return 0;
   // What a thread's words hold is its name, mostly; what a process's hold would have to be replaced.
   if ((flags & page_clone_sets_makers_word) && !pod_page_word_stays(words[0], words[2])) return 0;
   if ((flags & page_clone_sets_own_word) && !pod_page_word_stays(words[1], words[2])) return 0;
